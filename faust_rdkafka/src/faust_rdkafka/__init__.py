@@ -1,0 +1,1 @@
+"""Faust over librdkafka: batches, each one Kafka transaction."""
