@@ -1,0 +1,158 @@
+"""The envelope: what every message carries beside its body, as CloudEvents attributes in Kafka headers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from schemas.errors import Undecodable
+
+SPECVERSION = "1.0"
+# Ids that are derived, not drawn, lie in this name space (RFC 9562, version 5).
+_NAMESPACE = uuid.UUID("6d5f0c4e-3f9b-5d55-9f0e-5d2d0c7a1b11")
+
+Headers = Iterable[tuple[str, bytes | str | None]]
+
+
+def new_id() -> str:
+    """A fresh message id."""
+    return str(uuid.uuid4())
+
+
+def derive_id(cause_id: str, *place: object) -> str:
+    """The id of what follows from message `cause_id` at `place`: the same each time that it is worked out again."""
+    return str(uuid.uuid5(_NAMESPACE, "\x1f".join([cause_id, *map(str, place)])))
+
+
+def now() -> datetime:
+    """The time as we record it: UTC, whole milliseconds."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def to_rfc3339(moment: datetime) -> str:
+    """`2026-11-24T17:32:06.123Z`; refuses a moment without a time zone."""
+    if moment.tzinfo is None:
+        raise ValueError("a moment without a time zone")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def from_rfc3339(text: str) -> datetime:
+    """The reverse of `to_rfc3339`; raises ValueError, also for a moment without a time zone."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment.astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Who, what, when and why of a message.
+
+    `subject` is the aggregate id and the record's key; `version` is that of an event in its history, None for a command.
+    """
+
+    id: str
+    type: str
+    source: str
+    aggregatetype: str
+    subject: str
+    version: int | None
+    recorded_at: datetime
+    correlation_id: str
+    causation_id: str
+    traceparent: str | None = None
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """As Kafka headers, UTF-8 text; what is None has no header."""
+        pairs = [
+            ("ce_specversion", SPECVERSION),
+            ("ce_id", self.id),
+            ("ce_type", self.type),
+            ("ce_source", self.source),
+            ("ce_time", to_rfc3339(self.recorded_at)),
+            ("ce_subject", self.subject),
+            ("aggregatetype", self.aggregatetype),
+            ("correlationid", self.correlation_id),
+            ("causationid", self.causation_id),
+        ]
+        if self.version is not None:
+            pairs.append(("aggregateversion", str(self.version)))
+        if self.traceparent is not None:
+            pairs.append(("traceparent", self.traceparent))
+        return [(name, text.encode()) for name, text in pairs]
+
+    @classmethod
+    def from_headers(cls, headers: Headers) -> Envelope:
+        """Reads the headers of a record; a connector's bare `id` stands in for `ce_id`. Raises Undecodable."""
+        found: dict[str, str] = {}
+        for name, value in headers:
+            if value is not None:
+                found[name] = _text(name, value)
+        try:
+            id_ = found.get("ce_id") or found["id"]
+            version = found.get("aggregateversion")
+            return cls(
+                id=id_,
+                type=found["ce_type"],
+                source=found.get("ce_source", ""),
+                aggregatetype=found.get("aggregatetype", ""),
+                subject=found["ce_subject"],
+                version=None if version is None else int(version),
+                recorded_at=from_rfc3339(found["ce_time"]),
+                correlation_id=found.get("correlationid", id_),
+                causation_id=found.get("causationid", id_),
+                traceparent=found.get("traceparent"),
+            )
+        except KeyError as missing:
+            raise Undecodable(f"header {missing.args[0]} is missing") from None
+        except ValueError as wrong:
+            raise Undecodable(f"a header cannot be read: {wrong}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A command or an event: envelope and body (one of the classes of `schemas.messages`)."""
+
+    envelope: Envelope
+    body: Any
+
+
+def to_json(message: Message) -> dict[str, Any]:
+    """The event envelope that people see: `{id, type, aggregateId, data, timestamp, version}`."""
+    envelope = message.envelope
+    return {
+        "id": envelope.id,
+        "type": envelope.type,
+        "aggregateId": envelope.subject,
+        "data": body_to_json(message.body),
+        "timestamp": to_rfc3339(envelope.recorded_at),
+        "version": envelope.version,
+    }
+
+
+def body_to_json(value: Any) -> Any:
+    """A body as plain JSON values: moments as RFC 3339, bytes as hexadecimal text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: body_to_json(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [body_to_json(item) for item in value]
+    if isinstance(value, dict):
+        return {key: body_to_json(item) for key, item in value.items()}
+    if isinstance(value, datetime):
+        return to_rfc3339(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    return value
+
+
+def _text(name: str, value: bytes | str) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise Undecodable(f"header {name} is no UTF-8 text") from None

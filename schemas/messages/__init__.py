@@ -1,0 +1,145 @@
+"""Every message: one class each; on the wire `OrderCreated` is `ORDER_CREATED`."""
+
+from __future__ import annotations
+
+import re
+
+from schemas.messages import customers, dead_letters, inventory, orders, payments, sagas, wallets
+from schemas.messages.customers import CustomerChanged, CustomerErased, CustomerRegistered
+from schemas.messages.dead_letters import DeadLettered
+from schemas.messages.inventory import (
+    AdjustStock,
+    ReceiveStock,
+    ReleaseStock,
+    ReservationFenced,
+    ReservationRefused,
+    ReservationReleased,
+    ReserveStock,
+    ShipStock,
+    StockAdjusted,
+    StockReceived,
+    StockReserved,
+    StockReturned,
+    StockShipped,
+    StockShortage,
+)
+from schemas.messages.orders import (
+    CancelOrder,
+    ConfirmOrder,
+    CreateOrder,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderCreated,
+    OrderLine,
+    OrderLinesReturned,
+    OrderListed,
+    OrderRejected,
+    OrderShipped,
+    RejectOrder,
+    ReturnedLine,
+    ShipOrder,
+)
+from schemas.messages.payments import (
+    AuthorisePayment,
+    CapturePayment,
+    PaymentAuthorised,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentRefunded,
+    PaymentRequested,
+    PaymentVoided,
+    VoidPayment,
+)
+from schemas.messages.sagas import (
+    CommandAnswered,
+    DeadlinePassed,
+    SagaCompensationStarted,
+    SagaEnded,
+    SagaLine,
+    SagaStarted,
+    SagaStepAnswered,
+    SagaStepStarted,
+)
+from schemas.messages.wallets import WalletCredited, WalletDebited, WalletRefunded
+
+# Parts of messages: they have a class but never travel alone.
+PARTS: tuple[type, ...] = (OrderLine, ReturnedLine, SagaLine)
+GROUPS = (customers, orders, payments, wallets, inventory, sagas, dead_letters)
+
+MESSAGES: dict[str, type] = {}
+
+
+def wire_type(cls: type) -> str:
+    """`OrderCreated` -> `ORDER_CREATED`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).upper()
+
+
+for _group in GROUPS:
+    for _cls in vars(_group).values():
+        if isinstance(_cls, type) and _cls.__module__ == _group.__name__ and _cls not in PARTS:
+            MESSAGES[wire_type(_cls)] = _cls
+
+
+def class_of(type_: str) -> type | None:
+    """The class of a wire type; None for one that is not ours."""
+    return MESSAGES.get(type_)
+
+
+__all__ = [
+    "AdjustStock",
+    "AuthorisePayment",
+    "CancelOrder",
+    "CapturePayment",
+    "CommandAnswered",
+    "ConfirmOrder",
+    "CreateOrder",
+    "CustomerChanged",
+    "CustomerErased",
+    "CustomerRegistered",
+    "DeadLettered",
+    "DeadlinePassed",
+    "MESSAGES",
+    "OrderCancelled",
+    "OrderConfirmed",
+    "OrderCreated",
+    "OrderLine",
+    "OrderLinesReturned",
+    "OrderListed",
+    "OrderRejected",
+    "OrderShipped",
+    "PARTS",
+    "PaymentAuthorised",
+    "PaymentCaptured",
+    "PaymentDeclined",
+    "PaymentRefunded",
+    "PaymentRequested",
+    "PaymentVoided",
+    "ReceiveStock",
+    "RejectOrder",
+    "ReleaseStock",
+    "ReservationFenced",
+    "ReservationRefused",
+    "ReservationReleased",
+    "ReserveStock",
+    "ReturnedLine",
+    "SagaCompensationStarted",
+    "SagaEnded",
+    "SagaLine",
+    "SagaStarted",
+    "SagaStepAnswered",
+    "SagaStepStarted",
+    "ShipOrder",
+    "ShipStock",
+    "StockAdjusted",
+    "StockReceived",
+    "StockReserved",
+    "StockReturned",
+    "StockShipped",
+    "StockShortage",
+    "VoidPayment",
+    "WalletCredited",
+    "WalletDebited",
+    "WalletRefunded",
+    "class_of",
+    "wire_type",
+]

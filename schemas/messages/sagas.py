@@ -1,0 +1,76 @@
+"""Messages of the order saga; key and subject are the order id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SagaLine:
+    line: int
+    sku: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class SagaStarted:
+    customer_id: str
+    currency: str
+    total_minor: int
+    payment_method: str
+    payment_reference: str
+    lines: tuple[SagaLine, ...]
+    ends_by: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SagaStepStarted:
+    step: str
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SagaStepAnswered:
+    """`outcome` is DONE or REFUSED; `line` tells which part of a step that fans out."""
+
+    step: str
+    outcome: str
+    line: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SagaCompensationStarted:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SagaEnded:
+    """`outcome` is CONFIRMED, REJECTED, CANCELLED or SHIPPED."""
+
+    outcome: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandAnswered:
+    """A participant's answer to one command of a saga; `outcome` is DONE or REFUSED.
+
+    `version` is the participant's aggregate version after the command, where it changed anything.
+    """
+
+    command_id: str
+    command_type: str
+    outcome: str
+    reason: str | None = None
+    line: int | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """Step `step` ("order" for the whole saga) was due at `due_at`, and all that came before was read."""
+
+    step: str
+    due_at: datetime

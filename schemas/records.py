@@ -1,0 +1,24 @@
+"""Messages to Kafka records and back."""
+
+from __future__ import annotations
+
+from schemas.codec import Codec
+from schemas.envelope import Envelope, Headers, Message
+from schemas.errors import Undecodable
+from schemas.messages import wire_type
+
+Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
+
+
+def encode_record(message: Message, codec: Codec) -> Record:
+    """(key, value, headers) of a message; the key is its subject. Raises Unencodable."""
+    return message.envelope.subject.encode(), codec.encode(message.body), message.envelope.headers()
+
+
+def decode_record(headers: Headers | None, value: bytes | None, codec: Codec) -> Message:
+    """The message of a record. Raises Undecodable, also when header and body name different types."""
+    envelope = Envelope.from_headers(headers or ())
+    body = codec.decode(value)
+    if wire_type(type(body)) != envelope.type:
+        raise Undecodable(f"header ce_type says {envelope.type}, the body is a {wire_type(type(body))}")
+    return Message(envelope, body)
