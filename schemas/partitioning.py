@@ -1,0 +1,33 @@
+"""Which partition a key belongs to: murmur2, as Java clients and librdkafka's `murmur2_random` do."""
+
+from __future__ import annotations
+
+_SEED = 0x9747B28C
+_MULTIPLIER = 0x5BD1E995
+_ROTATION = 24
+_WORD = 0xFFFFFFFF
+# Java drops the sign bit rather than take the absolute value, which does not exist for the smallest number.
+_WITHOUT_SIGN = 0x7FFFFFFF
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition, from 0, of a key that is there (a record without a key goes to any)."""
+    return (murmur2(key) & _WITHOUT_SIGN) % partitions
+
+
+def murmur2(key: bytes) -> int:
+    """The hash of `org.apache.kafka.common.utils.Utils.murmur2`, as an unsigned number of 32 bits."""
+    length = len(key)
+    tail = length & 3
+    digest = _SEED ^ length
+    for start in range(0, length - tail, 4):
+        digest = (digest * _MULTIPLIER & _WORD) ^ _mixed(int.from_bytes(key[start : start + 4], "little"))
+    if tail:
+        digest = (digest ^ int.from_bytes(key[length - tail :], "little")) * _MULTIPLIER & _WORD
+    digest = (digest ^ digest >> 13) * _MULTIPLIER & _WORD
+    return digest ^ digest >> 15
+
+
+def _mixed(word: int) -> int:
+    word = word * _MULTIPLIER & _WORD
+    return (word ^ word >> _ROTATION) * _MULTIPLIER & _WORD
