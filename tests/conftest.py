@@ -1,0 +1,67 @@
+"""Real servers for the tests: those that the environment names, else started once for the whole session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tally.local.databases import PostgresHost
+from tally.local.kafka import Kafka
+from tally.local.postgres import Postgres
+from tally.local.server import Server
+from tally.local.valkey import Valkey
+
+Value = TypeVar("Value")
+
+
+@pytest.fixture(scope="session")
+def servers_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data directory of the session's servers; pytest makes its folders for us alone, PostgreSQL's user must enter."""
+    folder = tmp_path_factory.mktemp("servers")
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def kafka(servers_dir: Path) -> Iterator[str]:
+    """Bootstrap address `host:port`."""
+    given = os.environ.get("TALLY_KAFKA_BOOTSTRAP")
+    if given:
+        yield given
+        return
+    server = Kafka(servers_dir)
+    yield from _started(server, server.bootstrap)
+
+
+@pytest.fixture(scope="session")
+def postgres(servers_dir: Path) -> Iterator[PostgresHost]:
+    """A server to create databases and roles in."""
+    given = os.environ.get("TALLY_TEST_POSTGRES_URL")
+    if given:
+        yield PostgresHost(given)
+        return
+    server = Postgres(servers_dir, durable=False)
+    yield from _started(server, server.host)
+
+
+@pytest.fixture(scope="session")
+def valkey(servers_dir: Path) -> Iterator[str]:
+    """Address `redis://host:port/0`."""
+    given = os.environ.get("TALLY_REDIS_URL")
+    if given:
+        yield given
+        return
+    server = Valkey(servers_dir)
+    yield from _started(server, server.url)
+
+
+def _started(server: Server, value: Value) -> Iterator[Value]:
+    try:
+        server.start()
+        yield value
+    finally:
+        server.stop()
