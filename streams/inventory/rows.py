@@ -1,0 +1,45 @@
+"""Rows of the tables of inventory, as plain JSON values, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streams.inventory.stock import Hold, HoldStatus, Level
+
+Row = dict[str, Any]
+
+# Between the parts of a compound key; the part before the first one routes (design 3.2).
+SEPARATOR = "\x1f"
+
+
+def hold_key(sku: str, order_id: str, line: int) -> str:
+    """Key of a hold in the table `holds`."""
+    return f"{sku}{SEPARATOR}{order_id}{SEPARATOR}{line}"
+
+
+def level_to_row(level: Level) -> Row:
+    """A row of `stock_levels`."""
+    return {"on_hand": level.on_hand, "reserved": level.reserved, "version": level.version, "known": level.known}
+
+
+def level_from_row(row: Row | None) -> Level:
+    """The reverse; a SKU without a row has nothing."""
+    return Level() if row is None else Level(**row)
+
+
+def hold_to_row(hold: Hold) -> Row:
+    """A row of `holds`."""
+    return {
+        "quantity": hold.quantity,
+        "status": hold.status.value,
+        "reason": hold.reason,
+        "command_id": hold.command_id,
+        "version": hold.version,
+    }
+
+
+def hold_from_row(row: Row | None) -> Hold | None:
+    """The reverse."""
+    if row is None:
+        return None
+    return Hold(row["quantity"], HoldStatus(row["status"]), row["reason"], row["command_id"], row["version"])

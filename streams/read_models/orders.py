@@ -1,0 +1,55 @@
+"""The read model `orders`: each order as its customer sees it, from orders.events."""
+
+from __future__ import annotations
+
+from schemas.envelope import Message, body_to_json, to_rfc3339
+from schemas.messages import (
+    OrderCancelled,
+    OrderConfirmed,
+    OrderCreated,
+    OrderLinesReturned,
+    OrderRejected,
+    OrderShipped,
+)
+from streams.errors import HistoryGap, UnexpectedMessage
+from streams.read_models.history import Row, is_repeat
+
+_STATUS_AFTER = {
+    OrderConfirmed: "CONFIRMED",
+    OrderRejected: "REJECTED",
+    OrderCancelled: "CANCELLED",
+    OrderShipped: "SHIPPED",
+}
+
+
+def key(event: Message) -> str:
+    """The order id."""
+    return event.envelope.subject
+
+
+def evolve(row: Row | None, event: Message) -> Row | None:
+    """The row after an event of an order; None for one that it has already.
+
+    Raises UnexpectedMessage, HistoryGap and HistoryForked.
+    """
+    body, envelope = event.body, event.envelope
+    if not isinstance(body, (OrderCreated, OrderLinesReturned, *_STATUS_AFTER)):
+        raise UnexpectedMessage(envelope.type, "orders.events")
+    if is_repeat(row, event):
+        return None
+    if isinstance(body, OrderCreated):
+        row = {
+            "id": envelope.subject,
+            "customer_id": body.customer_id,
+            "lines": body_to_json(body.lines),
+            "status": "CREATED",
+            "reason": None,
+            "total_minor": body.total_minor,
+            "currency": body.currency,
+            "created_at": to_rfc3339(envelope.recorded_at),
+        }
+    elif row is None:
+        raise HistoryGap(f"orders/{envelope.subject} has no ORDER_CREATED", envelope.version or 0, 1)
+    elif status := _STATUS_AFTER.get(type(body)):
+        row = {**row, "status": status, "reason": getattr(body, "reason", None)}
+    return {**row, "version": envelope.version, "event_id": envelope.id}

@@ -1,0 +1,1 @@
+"""The order saga: reserve, authorise, confirm, capture; or all of it undone."""

@@ -1,0 +1,101 @@
+"""Handling of the saga's inputs: each folded into its saga, events and commands given back."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from datetime import datetime
+
+from schemas.envelope import Envelope, Message, derive_id
+from schemas.messages import (
+    CommandAnswered,
+    DeadlinePassed,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderCreated,
+    OrderLinesReturned,
+    OrderRejected,
+    OrderShipped,
+)
+from schemas.topics import SAGAS_DEADLINES, SAGAS_EVENTS
+from streams.errors import UnexpectedMessage
+from streams.outgoing import SAGA_SOURCE, Address, Outgoing, follow
+from streams.sagas.order import Command, decide, evolve
+from streams.sagas.state import OrderSaga, Row, from_row, to_row
+
+INPUTS = (
+    OrderCreated,
+    OrderConfirmed,
+    OrderRejected,
+    OrderCancelled,
+    OrderShipped,
+    OrderLinesReturned,
+    CommandAnswered,
+    DeadlinePassed,
+)
+
+
+class SagaInputs:
+    """One batch of inputs of one partition, handled at moment `at`; the rows are written once, by `save`.
+
+    An order of a thousand lines hears a thousand answers: so its state is read and written once a batch.
+    """
+
+    def __init__(self, rows: MutableMapping[str, Row], at: datetime) -> None:
+        self._rows, self._at = rows, at
+        self._sagas: dict[str, OrderSaga] = {}
+        self.changed: dict[str, OrderSaga] = {}
+
+    def handle(self, message: Message) -> list[Outgoing]:
+        """Gives what is to be sent. Raises UnexpectedMessage for what is no input of a saga."""
+        if not isinstance(message.body, INPUTS):
+            raise UnexpectedMessage(message.envelope.type, "the saga's inputs")
+        order_id = message.envelope.subject
+        before = self._sagas.get(order_id)
+        if before is None:
+            before = self._sagas[order_id] = from_row(self._rows.get(order_id))
+        decision = decide(before, message, self._at)
+        if not decision.events:
+            return []
+        saga, events = before, []
+        for index, body in enumerate(decision.events):
+            to = Address(SAGA_SOURCE, "sagas", order_id, saga.version + 1)
+            event = follow(message.envelope, derive_id(message.envelope.id, "saga", index), to, body, self._at)
+            saga = evolve(saga, event)
+            events.append(event)
+        out = [Outgoing(SAGAS_EVENTS, event) for event in events]
+        for command in decision.commands:
+            cause = events[command.event_index].envelope
+            out.append(_send(saga.saga_id, command, cause, self._at))
+        self._sagas[order_id] = self.changed[order_id] = saga
+        return out
+
+    def save(self) -> None:
+        """Writes the rows of all sagas that changed."""
+        for order_id, saga in self.changed.items():
+            self._rows[order_id] = to_row(saga)
+
+
+def deadline_passed(saga: OrderSaga, step: str, due_at: datetime, at: datetime) -> Outgoing:
+    """The message that a deadline passed; its id follows from saga, step and moment, so repeats are one message."""
+    cause = Envelope(
+        id=saga.saga_id,
+        type="",
+        source=SAGA_SOURCE,
+        aggregatetype="sagas",
+        subject=saga.order_id,
+        version=None,
+        recorded_at=at,
+        correlation_id=saga.correlation_id,
+        causation_id=saga.saga_id,
+    )
+    id_ = derive_id(saga.saga_id, "deadline", step, due_at.isoformat())
+    to = Address(SAGA_SOURCE, "sagas", saga.order_id)
+    return Outgoing(SAGAS_DEADLINES, follow(cause, id_, to, DeadlinePassed(step, due_at), at))
+
+
+def _send(saga_id: str, command: Command, cause: Envelope, at: datetime) -> Outgoing:
+    """A command keeps its id when it is sent again: the participant then answers it from what it remembers."""
+    step = command.step
+    id_ = derive_id(saga_id, step.command_type, command.line)
+    to = Address(SAGA_SOURCE, step.aggregatetype, command.subject)
+    return Outgoing(step.topic, follow(cause, id_, to, command.body, at))

@@ -1,0 +1,163 @@
+"""State of one order saga: a frozen value, and its row in the table `order_sagas`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from schemas.envelope import from_rfc3339, to_rfc3339
+from schemas.messages import SagaLine
+
+# In `due`, beside the names of steps: the whole order's deadline.
+ORDER_DEADLINE = "order"
+# In `awaited` and `refusals`: the place of a step that does not fan out.
+NO_LINE = 0
+
+Row = dict[str, Any]
+Place = tuple[str, int]
+
+
+class Status(StrEnum):
+    """Where the saga is; RUNNING also while the goods of a confirmed order leave."""
+
+    UNKNOWN = "UNKNOWN"
+    RUNNING = "RUNNING"
+    COMPENSATING = "COMPENSATING"
+    ENDED = "ENDED"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A step (or one line of it) that was refused."""
+
+    step: str
+    line: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSaga:
+    """`order_status` is the order's as seen in its events; `awaited` holds the answers that are still to come."""
+
+    order_id: str = ""
+    saga_id: str = ""
+    correlation_id: str = ""
+    version: int = 0
+    status: Status = Status.UNKNOWN
+    outcome: str | None = None
+    reason: str | None = None
+    order_status: str = ""
+    customer_id: str = ""
+    currency: str = ""
+    total_minor: int = 0
+    payment_method: str = ""
+    payment_reference: str = ""
+    started_at: datetime | None = None
+    lines: tuple[SagaLine, ...] = ()
+    awaited: frozenset[Place] = frozenset()
+    refusals: tuple[Refusal, ...] = ()
+    attempts: tuple[tuple[str, int], ...] = ()
+    due: tuple[tuple[str, datetime], ...] = ()
+
+    def attempts_of(self, step: str) -> int:
+        """How often a step was started; 0 for one that was not."""
+        return dict(self.attempts).get(step, 0)
+
+    def awaits(self, step: str) -> bool:
+        """Whether an answer of the step is still to come."""
+        return any(name == step for name, _ in self.awaited)
+
+    def refusals_of(self, step: str) -> list[Refusal]:
+        """What was refused of a step, by line."""
+        return sorted((found for found in self.refusals if found.step == step), key=lambda found: found.line)
+
+    @property
+    def summary(self) -> str:
+        """One word for lists: the outcome once ended, STUCK where only a person can help, else the status."""
+        if self.status is Status.ENDED:
+            return self.outcome or self.status.value
+        return "STUCK" if self.stuck is not None else self.status.value
+
+    @property
+    def stuck(self) -> Refusal | None:
+        """The refusal that no retry and no compensation answers, if there is one."""
+        if self.status is Status.ENDED:
+            return None
+        for refusal in self.refusals:
+            if refusal.step in ("capture", "void", "release", "ship") and self._counts(refusal):
+                return refusal
+            if refusal.step == "reject" and self.status is Status.COMPENSATING and self.order_status == "CONFIRMED":
+                return refusal
+        return None
+
+    def _counts(self, refusal: Refusal) -> bool:
+        # What failed on the way is settled by the compensation.
+        forward = refusal.step in ("capture", "ship")
+        return forward == (self.status is Status.RUNNING)
+
+
+def to_row(saga: OrderSaga) -> Row:
+    """The saga as plain JSON values; what is empty is left out, so that an ended one is small."""
+    row: Row = {
+        "order_id": saga.order_id,
+        "saga_id": saga.saga_id,
+        "correlation_id": saga.correlation_id,
+        "version": saga.version,
+        "status": saga.status.value,
+        "outcome": saga.outcome,
+        "reason": saga.reason,
+        "order_status": saga.order_status,
+        "started_at": None if saga.started_at is None else to_rfc3339(saga.started_at),
+    }
+    if saga.lines:
+        row |= {
+            "customer_id": saga.customer_id,
+            "currency": saga.currency,
+            "total_minor": saga.total_minor,
+            "payment_method": saga.payment_method,
+            "payment_reference": saga.payment_reference,
+            "lines": [[line.line, line.sku, line.quantity] for line in saga.lines],
+        }
+    if saga.awaited:
+        row["awaited"] = sorted(map(list, saga.awaited))
+    if saga.refusals:
+        row["refusals"] = [[found.step, found.line, found.reason] for found in saga.refusals]
+    if saga.attempts:
+        row["attempts"] = dict(saga.attempts)
+    if saga.due:
+        row["due"] = {step: to_rfc3339(moment) for step, moment in saga.due}
+    return row
+
+
+def from_row(row: Row | None) -> OrderSaga:
+    """The reverse of `to_row`."""
+    if row is None:
+        return OrderSaga()
+    return OrderSaga(
+        order_id=row["order_id"],
+        saga_id=row["saga_id"],
+        correlation_id=row["correlation_id"],
+        version=row["version"],
+        status=Status(row["status"]),
+        outcome=row["outcome"],
+        reason=row["reason"],
+        order_status=row["order_status"],
+        started_at=None if row["started_at"] is None else from_rfc3339(row["started_at"]),
+        customer_id=row.get("customer_id", ""),
+        currency=row.get("currency", ""),
+        total_minor=row.get("total_minor", 0),
+        payment_method=row.get("payment_method", ""),
+        payment_reference=row.get("payment_reference", ""),
+        lines=tuple(SagaLine(*line) for line in row.get("lines", ())),
+        awaited=frozenset((step, line) for step, line in row.get("awaited", ())),
+        refusals=tuple(Refusal(*found) for found in row.get("refusals", ())),
+        attempts=tuple(row.get("attempts", {}).items()),
+        due=due_of(row),
+    )
+
+
+def due_of(row: Row) -> tuple[tuple[str, datetime], ...]:
+    """The deadlines of a row: (step, moment)."""
+    return tuple((step, from_rfc3339(moment)) for step, moment in row.get("due", {}).items())
