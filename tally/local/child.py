@@ -81,7 +81,10 @@ class Child:
     @property
     def exit_code(self) -> int | None:
         """None while it runs; negative: the signal that ended it."""
-        return self._process.poll()
+        code = self._process.poll()
+        if code is not None:
+            self._close()
+        return code
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal; nothing happens when it has ended."""

@@ -118,7 +118,10 @@ class Postgres(Server):
         make_data_folder(data, account)
         identity = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=data.parent, prefix="initdb-") as password, self.log.open("ab") as log:
+        with (
+            tempfile.NamedTemporaryFile("w", dir=data.parent, prefix="initdb-") as password,
+            self.log.open("ab") as log,
+        ):
             password.write(self.passwords.of(SUPERUSER))
             password.flush()
             if account is not None:

@@ -21,7 +21,7 @@ from tally.local.errors import LocalError
 from tally.local.server import package_folder
 
 UNPRIVILEGED = "nobody"
-OPEN_FOLDER = Path("/var/tmp")  # noqa: S108 (owner and mode of what we use there are checked)
+OPEN_FOLDER = Path("/var/tmp")  # owner and mode of what we use there are checked
 
 
 @dataclass(frozen=True, slots=True)

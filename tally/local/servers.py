@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tally.local.errors import AlreadyRuns
+from tally.local.data_directory import DataDirectory
 from tally.local.kafka import Kafka
 from tally.local.postgres import Postgres
 from tally.local.server import Server
 from tally.local.valkey import Valkey
-
-
-class DataDirectory:
-    """The right to use a data directory: one process at a time; given back by the kernel when that process ends."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
-        self._file: int | None = None
-
-    def claim(self) -> None:
-        """Take it. Raises `AlreadyRuns` when another process has it."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        file = os.open(self.path / "owner.pid", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(file, 20).decode().strip()
-            os.close(file)
-            raise AlreadyRuns(self.path, owner or "?") from None
-        os.ftruncate(file, 0)
-        os.write(file, str(os.getpid()).encode())
-        self._file = file
-
-    def release(self) -> None:
-        """Give it back; nothing happens when it was not taken."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
 
 
 class LocalServers:
@@ -86,19 +56,33 @@ class LocalServers:
         self.stop()
 
 
-def start_side_by_side(servers: Sequence[Server]) -> None:
-    """Prepare and wait in threads, launch each from this thread as soon as it is prepared. Raises the first error."""
+def start_side_by_side(servers: Sequence[Server], then: Mapping[str, Callable[[], None]] | None = None) -> None:
+    """Prepare and wait in threads, launch each from this thread as soon as it is prepared. Raises the first error.
+
+    `then[name]` runs, in the thread that waited, as soon as that server is ready; the others may still be starting.
+    """
     if not servers:
         return
+    afterwards = then or {}
     with ThreadPoolExecutor(len(servers)) as pool:
         preparing: dict[Future[None], Server] = {pool.submit(server.prepare): server for server in servers}
         waiting: list[Future[None]] = []
         for prepared in as_completed(preparing):
             prepared.result()
-            preparing[prepared].launch()
-            waiting.append(pool.submit(preparing[prepared].wait_ready))
+            server = preparing[prepared]
+            server.launch()
+            waiting.append(pool.submit(_wait_then, server, afterwards.get(server.name, _nothing)))
         for ready in as_completed(waiting):
             ready.result()
+
+
+def _wait_then(server: Server, act: Callable[[], None]) -> None:
+    server.wait_ready()
+    act()
+
+
+def _nothing() -> None:
+    pass
 
 
 def stop_in_order(servers: Sequence[Server]) -> None:
