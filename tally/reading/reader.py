@@ -1,0 +1,183 @@
+"""Reads partitions of topics from place to place, without a group: nobody's offsets move, nobody's partitions do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from tally.reading.places import Kind, Place, Span
+
+REQUEST_TIMEOUT_S = 10.0
+_BATCH_RECORDS = 1_000
+# librdkafka wants a group id even of a reader that joins none and commits nothing.
+_NO_GROUP = "tally-reader"
+
+Partition = tuple[str, int]
+Headers = list[tuple[str, bytes | None]]
+
+
+class UnknownTopic(Exception):
+    """A topic or a partition that is not there."""
+
+
+class Unreachable(Exception):
+    """Kafka does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it lies in its partition; `timestamp_ms` is epoch milliseconds."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+class Reader:
+    """A reader over one cluster; a context manager. Every method raises Unreachable when Kafka does not answer."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": _NO_GROUP,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "isolation.level": "read_committed",
+                # A place that retention removed while it was read becomes the nearest one that is left.
+                "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
+                "allow.auto.create.topics": False,
+                "fetch.wait.max.ms": 100,
+                "log_level": 0,
+            }
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._consumer.close()
+
+    def partitions(self, topic: str) -> list[int]:
+        """Partition numbers of a topic. Raises UnknownTopic."""
+        try:
+            found = self._consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic]
+        except KafkaException as error:
+            raise Unreachable(f"Kafka at {self._bootstrap} does not answer: {error.args[0].str()}") from None
+        if found.error is not None or not found.partitions:
+            raise UnknownTopic(f"there is no topic {topic}")
+        return sorted(found.partitions)
+
+    def bounds(self, partition: Partition) -> tuple[int, int]:
+        """(first offset, end): a committed reader sees nothing at or after the end yet."""
+        try:
+            low, high = self._consumer.get_watermark_offsets(
+                TopicPartition(*partition), timeout=REQUEST_TIMEOUT_S, cached=False
+            )
+        except KafkaException as error:
+            raise Unreachable(f"Kafka at {self._bootstrap} does not answer: {error.args[0].str()}") from None
+        return int(low), int(high)
+
+    def resolve(self, span: Span, partition: Partition, group: str) -> tuple[int, int | None]:
+        """Offsets (start, end) of a span in one partition; end None where the span has none."""
+        low, high = self.bounds(partition)
+        start = self._offset(span.start, partition, group, (low, high))
+        end = None if span.end is None else min(high, self._offset(span.end, partition, group, (low, high)))
+        return min(max(start, low), high), end
+
+    def read(self, starts: dict[Partition, int], ends: dict[Partition, int] | None) -> Iterator[Record | None]:
+        """Records from `starts` on, in order within a partition; None now and then while there is nothing new.
+
+        Stops when every partition of `ends` is read up to its end; without `ends` never.
+        """
+        if ends is not None:
+            starts = {partition: start for partition, start in starts.items() if start < ends[partition]}
+        if not starts:
+            return
+        self._consumer.assign([TopicPartition(topic, number, start) for (topic, number), start in starts.items()])
+        open_partitions = set(starts)
+        while open_partitions or ends is None:
+            messages = self._consumer.consume(_BATCH_RECORDS, timeout=0.2)
+            if not messages:
+                yield None
+            for message in messages:
+                place = (message.topic(), message.partition())
+                if place not in open_partitions:
+                    continue
+                end = None if ends is None else ends[place]
+                error = message.error()
+                if error is None and (end is None or message.offset() < end):
+                    yield _record(message)
+                elif error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    raise Unreachable(error.str())
+                # Markers of transactions hold offsets too, so the last record may stand well before the end.
+                if end is not None and message.offset() >= (end if error is not None else end - 1):
+                    open_partitions.discard(place)
+                    self._consumer.incremental_unassign([TopicPartition(*place)])
+        self._consumer.unassign()
+
+    def _offset(self, place: Place, partition: Partition, group: str, bounds: tuple[int, int]) -> int:
+        low, high = bounds
+        match place.kind:
+            case Kind.BEGINNING:
+                return low + place.value
+            case Kind.END:
+                return high + place.value
+            case Kind.OFFSET:
+                return place.value
+            case Kind.STORED:
+                return committed(AdminClient({"bootstrap.servers": self._bootstrap}), group).get(partition, low)
+            case Kind.MOMENT:
+                asked = TopicPartition(*partition, place.value)
+                found = self._consumer.offsets_for_times([asked], timeout=REQUEST_TIMEOUT_S)[0].offset
+                return high if found < 0 else int(found)
+
+
+def committed(admin: AdminClient, group: str) -> dict[Partition, int]:
+    """The offsets that a group has committed; empty for a group that has none."""
+    asked = [ConsumerGroupTopicPartitions(group)]
+    futures = admin.list_consumer_group_offsets(asked, request_timeout=REQUEST_TIMEOUT_S)
+    try:
+        found = futures[group].result()
+    except KafkaException as error:
+        raise Unreachable(f"group {group}: {error.args[0].str()}") from None
+    return {(p.topic, p.partition): p.offset for p in found.topic_partitions if p.offset != OFFSET_INVALID}
+
+
+def whole(reader: Reader, topics: tuple[str, ...]) -> tuple[dict[Partition, int], dict[Partition, int]]:
+    """Starts and ends of all that the topics hold now."""
+    bounds = {(topic, number): (0, 0) for topic in topics for number in reader.partitions(topic)}
+    bounds = {place: reader.bounds(place) for place in bounds}
+    return {place: low for place, (low, _) in bounds.items()}, {place: high for place, (_, high) in bounds.items()}
+
+
+def _record(message: Message) -> Record:
+    timestamp = message.timestamp()
+    return Record(
+        topic=message.topic(),
+        partition=message.partition(),
+        offset=message.offset(),
+        timestamp_ms=timestamp[1],
+        key=message.key(),
+        value=message.value(),
+        headers=message.headers() or [],
+    )
