@@ -1,0 +1,1 @@
+"""Customers: so far their database alone."""

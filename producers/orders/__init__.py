@@ -1,0 +1,1 @@
+"""Orders: what a customer wants, and how it ended."""

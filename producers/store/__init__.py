@@ -1,0 +1,1 @@
+"""The event store: heads, outbox rows and command ids, changed together."""

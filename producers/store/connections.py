@@ -1,0 +1,76 @@
+"""Connections to PostgreSQL with every wait bounded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import ConnectionPool
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+Pool = ConnectionPool[Connection]
+
+# A peer that was cut off holds its locks until PostgreSQL notices: with these within about 25 s, not hours.
+KEEPALIVES_IDLE_S = 10
+KEEPALIVES_INTERVAL_S = 5
+KEEPALIVES_COUNT = 3
+TCP_USER_TIMEOUT_MS = 20_000
+CONNECT_TIMEOUT_S = 5
+
+# Long enough for any transaction of ours to end, short enough that a held head row is answered, not waited for.
+LOCK_TIMEOUT_MS = 1_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
+STATEMENT_TIMEOUT_MS = 15_000
+
+SESSION_LIMITS = {
+    "lock_timeout": LOCK_TIMEOUT_MS,
+    "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    "statement_timeout": STATEMENT_TIMEOUT_MS,
+}
+
+# How long a caller waits for a free connection before it is told that the service is out of reach.
+POOL_WAIT_S = 5.0
+
+
+def with_limits(url: str, application_name: str) -> str:
+    """`url` as a connection string with keepalives and time-outs; what the URL itself says wins."""
+    limits = " ".join(f"-c {name}={value_ms}" for name, value_ms in SESSION_LIMITS.items())
+    given = conninfo_to_dict(url)
+    ours: dict[str, Any] = {
+        "application_name": application_name,
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "keepalives": 1,
+        "keepalives_idle": KEEPALIVES_IDLE_S,
+        "keepalives_interval": KEEPALIVES_INTERVAL_S,
+        "keepalives_count": KEEPALIVES_COUNT,
+        "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
+    }
+    # Later settings in `options` win, so what the URL asks for stands behind ours.
+    options = f"{limits} {given.pop('options', None) or ''}".strip()
+    return make_conninfo("", **{**ours, **given, "options": options})
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSize:
+    """Bounds of a pool."""
+
+    min: int = 1
+    max: int = 8
+
+
+def open_pool(url: str, name: str, size: PoolSize | None = None) -> Pool:
+    """A pool that connects in the background: it opens also while the server is away; close it when done."""
+    size = size or PoolSize()
+    pool: Pool = ConnectionPool(
+        with_limits(url, name),
+        min_size=size.min,
+        max_size=size.max,
+        timeout=POOL_WAIT_S,
+        name=name,
+        check=ConnectionPool.check_connection,
+        open=False,
+    )
+    pool.open(wait=False)
+    return pool

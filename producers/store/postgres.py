@@ -1,0 +1,178 @@
+"""The event store on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple
+from datetime import UTC
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from producers.errors import Busy, HistoryBroken, StillRunning
+from producers.store.connections import Connection, Pool
+from producers.store.port import DONE, RUNNING, Answer, Append, CommandId, Head, KnownCommand
+from schemas import outbox
+from schemas.codec import Codec
+from schemas.envelope import Envelope, Message
+from schemas.errors import Conflict
+from schemas.topics import TOPICS
+
+# The lock is asked for, never waited for: a repeat that comes while the first runs must be told so at once.
+# Should the first end between the two statements, the row that it left is found by the second.
+_BEGIN = """
+insert into commands (id, scope, body_hash, state)
+select %(id)s::uuid, %(scope)s, %(body_hash)s, %(state)s
+where pg_try_advisory_xact_lock(hashtextextended(%(id)s::uuid::text, 0))
+on conflict (id) do nothing
+returning id
+"""
+_FIND_COMMAND = "select id, body_hash, state, answer from commands where id = %s"
+_FINISH = "update commands set state = %s, answer = %s, recorded_at = clock_timestamp() where id = %s"
+_HEAD = """
+select version, snapshot, snapshot_version, recorded_at from heads where aggregatetype = %s and aggregateid = %s
+"""
+_FIRST = """
+insert into heads (aggregatetype, aggregateid, version, snapshot, snapshot_version, recorded_at)
+values (%s, %s, %s, %s, %s, %s)
+on conflict (aggregatetype, aggregateid) do nothing
+"""
+_MOVE = """
+update heads set version = %s, snapshot = %s, snapshot_version = %s, recorded_at = %s
+where aggregatetype = %s and aggregateid = %s and version = %s
+"""
+_INSERT_ROW = f"insert into outbox ({', '.join(outbox.COLUMNS)}) values ({', '.join('%s' for _ in outbox.COLUMNS)})"
+_HISTORY = """
+select id::text, type, source, aggregatetype, aggregateid, version, created_at, correlationid, causationid,
+       traceparent, payload
+from outbox where aggregatetype = %s and aggregateid = %s and version >= %s order by version
+"""
+
+
+class PostgresUnit:
+    """A unit of work on a connection that the caller owns: it neither commits nor rolls back.
+
+    Waits for locks end with psycopg's LockNotAvailable after the connection's lock_timeout.
+    """
+
+    def __init__(self, connection: Connection, codec: Codec) -> None:
+        self.connection, self._codec = connection, codec
+
+    def begin_command(self, command: CommandId) -> KnownCommand | None:
+        """See `UnitOfWork.begin_command`."""
+        given = {"id": command.id, "scope": command.scope, "body_hash": command.body_hash, "state": RUNNING}
+        if self.connection.execute(_BEGIN, given).fetchone() is not None:
+            return None
+        known = find_command(self.connection, command.id)
+        if known is None:
+            raise StillRunning(command.id)
+        return known
+
+    def finish_command(self, command_id: str, answer: Answer) -> None:
+        """See `UnitOfWork.finish_command`."""
+        self.connection.execute(_FINISH, (DONE, Jsonb(answer.to_json()), command_id))
+
+    def load_head(self, aggregatetype: str, aggregate_id: str) -> Head:
+        """See `UnitOfWork.load_head`."""
+        return find_head(self.connection, aggregatetype, aggregate_id)
+
+    def append(self, append: Append) -> None:
+        """See `UnitOfWork.append`."""
+        head, last = append.head, append.events[-1].envelope
+        state = (Jsonb(append.snapshot), append.snapshot_version, last.recorded_at)
+        key = (head.aggregatetype, head.aggregate_id)
+        if head.version == 0:
+            moved = self.connection.execute(_FIRST, (*key, last.version, *state))
+        else:
+            moved = self.connection.execute(_MOVE, (last.version, *state, *key, head.version))
+        if moved.rowcount != 1:
+            raise Conflict(head.aggregatetype, head.aggregate_id, head.version)
+        self._insert(TOPICS[f"{head.aggregatetype}.events"].name, append.events)
+
+    def send(self, topic: str, message: Message) -> None:
+        """See `UnitOfWork.send`."""
+        self._insert(topic, (message,))
+
+    def _insert(self, topic: str, messages: tuple[Message, ...]) -> None:
+        rows = [astuple(outbox.from_message(topic, message, self._codec)) for message in messages]
+        with self.connection.cursor() as cursor:
+            cursor.executemany(_INSERT_ROW, rows)
+
+
+class PostgresEventStore:
+    """An event store over a pool of connections to one service's database."""
+
+    def __init__(self, pool: Pool, codec: Codec) -> None:
+        self._pool, self._codec = pool, codec
+
+    @contextmanager
+    def transaction(self) -> Iterator[PostgresUnit]:
+        """See `EventStore.transaction`."""
+        with self._pool.connection() as connection:
+            try:
+                yield PostgresUnit(connection, self._codec)
+            except (Busy, StillRunning):
+                raise
+            except psycopg.errors.LockNotAvailable as held:
+                raise Busy(self._pool.name) from held
+
+    def read(self, aggregatetype: str, aggregate_id: str, from_version: int = 1) -> list[Message]:
+        """See `EventStore.read`."""
+        with self._pool.connection() as connection:
+            # The head first: events that come after it was read are cut off, so no gap can show at the seam.
+            head = find_head(connection, aggregatetype, aggregate_id)
+            rows = connection.execute(_HISTORY, (aggregatetype, aggregate_id, from_version)).fetchall()
+        history = [self._message(row) for row in rows if row[5] <= head.version]
+        found = [row[5] for row in rows if row[5] <= head.version]
+        if found != list(range(from_version, head.version + 1)):
+            raise HistoryBroken(head.name, head.version, found)
+        return history
+
+    def find_head(self, aggregatetype: str, aggregate_id: str) -> Head:
+        """See `EventStore.find_head`."""
+        with self._pool.connection() as connection:
+            return find_head(connection, aggregatetype, aggregate_id)
+
+    def find_command(self, command_id: str) -> KnownCommand | None:
+        """See `EventStore.find_command`."""
+        with self._pool.connection() as connection:
+            return find_command(connection, command_id)
+
+    def _message(self, row: tuple[Any, ...]) -> Message:
+        *attributes, payload = row
+        id_, type_, source, aggregatetype, subject, version, created_at, correlation, causation, traceparent = (
+            attributes
+        )
+        envelope = Envelope(
+            id=id_,
+            type=type_,
+            source=source,
+            aggregatetype=aggregatetype,
+            subject=subject,
+            version=version,
+            recorded_at=created_at.astimezone(UTC),
+            correlation_id=correlation or id_,
+            causation_id=causation or id_,
+            traceparent=traceparent,
+        )
+        return Message(envelope, self._codec.decode(bytes(payload)))
+
+
+def find_head(connection: Connection, aggregatetype: str, aggregate_id: str) -> Head:
+    """The head row; version 0 where there is none."""
+    row = connection.execute(_HEAD, (aggregatetype, aggregate_id)).fetchone()
+    if row is None:
+        return Head(aggregatetype, aggregate_id)
+    version, snapshot, snapshot_version, recorded_at = row
+    return Head(aggregatetype, aggregate_id, version, snapshot, snapshot_version, recorded_at.astimezone(UTC))
+
+
+def find_command(connection: Connection, command_id: str) -> KnownCommand | None:
+    """What is stored under a command id."""
+    row = connection.execute(_FIND_COMMAND, (command_id,)).fetchone()
+    if row is None:
+        return None
+    id_, hash_, state, answer = row
+    return KnownCommand(str(id_), hash_, state, None if answer is None else Answer.from_json(answer))
