@@ -75,6 +75,10 @@ class Reader:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the connections back."""
         self._consumer.close()
 
     def partitions(self, topic: str) -> list[int]:

@@ -1,0 +1,270 @@
+"""Folds event topics in memory: a second opinion, by other code than that which keeps the books."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from schemas.codec import Codec
+from schemas.errors import Undecodable
+from schemas.messages import (
+    OrderCancelled,
+    OrderConfirmed,
+    OrderCreated,
+    OrderRejected,
+    OrderShipped,
+    PaymentAuthorised,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentRefunded,
+    PaymentRequested,
+    PaymentVoided,
+    ReservationFenced,
+    ReservationRefused,
+    ReservationReleased,
+    SagaCompensationStarted,
+    SagaEnded,
+    SagaStarted,
+    SagaStepStarted,
+    StockAdjusted,
+    StockReceived,
+    StockReserved,
+    StockReturned,
+    StockShipped,
+    StockShortage,
+)
+from schemas.topics import (
+    INVENTORY_EVENTS,
+    ORDERS_EVENTS,
+    PAYMENTS_EVENTS,
+    SAGAS_EVENTS,
+)
+from tally.audit.histories import (
+    History,
+    Hold,
+    HoldKey,
+    OrderHistory,
+    PaymentHistory,
+    SagaHistory,
+    StockHistory,
+    hold_place,
+)
+from tally.audit.report import Finding
+from tally.reading.reader import Record
+
+ORDER_STATUS_AFTER = {
+    OrderConfirmed: "CONFIRMED",
+    OrderRejected: "REJECTED",
+    OrderCancelled: "CANCELLED",
+    OrderShipped: "SHIPPED",
+}
+PAYMENT_STATUS_AFTER = {
+    PaymentRequested: "REQUESTED",
+    PaymentAuthorised: "AUTHORISED",
+    PaymentDeclined: "DECLINED",
+    PaymentCaptured: "CAPTURED",
+    PaymentVoided: "VOIDED",
+    PaymentRefunded: "REFUNDED",
+}
+HOLD_STATUS_AFTER = {
+    StockReserved: "HELD",
+    ReservationReleased: "RELEASED",
+    StockShipped: "SHIPPED",
+    ReservationRefused: "REFUSED",
+    ReservationFenced: "FENCED",
+}
+# What happens inside a saga is told by its version alone; only these change what the audit compares.
+_SAGA_TYPES = {"SAGA_STARTED", "SAGA_STEP_STARTED", "SAGA_COMPENSATION_STARTED", "SAGA_ENDED"}
+
+
+@dataclass(slots=True)
+class Histories:
+    """All event topics up to a cut; `count_by_id` tells how often each record of a topic was seen.
+
+    `findings` hold what the records themselves break: gaps, two events under one version, impossible moves.
+    """
+
+    codec: Codec
+    orders: dict[str, OrderHistory] = field(default_factory=dict)
+    payments: dict[str, PaymentHistory] = field(default_factory=dict)
+    stock: dict[str, StockHistory] = field(default_factory=dict)
+    sagas: dict[str, SagaHistory] = field(default_factory=dict)
+    holds: dict[HoldKey, Hold] = field(default_factory=dict)
+    count_by_id: dict[str, dict[str, int]] = field(default_factory=dict)
+    sources: dict[str, dict[str, str]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    records: int = 0
+
+    def take(self, record: Record) -> None:
+        """Folds one record; records of one aggregate come in order."""
+        self.records += 1
+        headers = dict(record.headers)
+        id_ = _text(headers.get("ce_id")) or f"{record.partition}/{record.offset}"
+        counts = self.count_by_id.setdefault(record.topic, {})
+        counts[id_] = counts.get(id_, 0) + 1
+        self.sources.setdefault(record.topic, {})[id_] = _text(headers.get("ce_source"))
+        kept = self._kept(record.topic)
+        if kept is None:
+            return
+        type_, subject = _text(headers.get("ce_type")), _text(headers.get("ce_subject"))
+        place = f"{record.topic.removesuffix('.events')}/{subject}"
+        if counts[id_] > 1:
+            self._say("published-once", place, f"event {id_} stands more than once in {record.topic}")
+        if not self._comes_next(kept, record, (place, subject, _text(headers.get("aggregateversion")))):
+            return
+        if record.topic == SAGAS_EVENTS and type_ not in _SAGA_TYPES:
+            return
+        try:
+            body = self.codec.decode(record.value)
+        except Undecodable as error:
+            self._say("readable", f"{record.topic}/{record.partition}/{record.offset}", error.reason)
+            return
+        self._fold(kept[subject], subject, body)
+
+    def _kept(self, topic: str) -> dict[str, Any] | None:
+        kept: dict[str, dict[str, Any]] = {
+            ORDERS_EVENTS: self.orders,
+            PAYMENTS_EVENTS: self.payments,
+            INVENTORY_EVENTS: self.stock,
+            SAGAS_EVENTS: self.sagas,
+        }
+        return kept.get(topic)
+
+    def _comes_next(self, kept: dict[str, Any], record: Record, named: tuple[str, str, str]) -> bool:
+        """Whether the record is the next version of its history; says what is wrong where it is not."""
+        place, subject, version_text = named
+        if not version_text.isdigit() or not subject:
+            self._say("readable", f"{record.topic}/{record.partition}/{record.offset}", "no subject or version")
+            return False
+        version, content = int(version_text), blake2b(record.value or b"", digest_size=8).digest()
+        history = kept.get(subject)
+        if history is None:
+            history = kept[subject] = _NEW[record.topic]()
+        if version <= history.version:
+            same = version >= 1 and history.contents[version - 1] == content
+            what = "stands twice" if same else "stands twice with different content"
+            self._say("one-content-a-version", place, f"version {version} {what}")
+            return False
+        if version != history.version + 1:
+            self._say("dense-versions", place, f"version {version} comes after version {history.version}")
+            history.contents.extend([b""] * (version - history.version - 1))
+        history.version = version
+        history.moved_at_ms = max(history.moved_at_ms, record.timestamp_ms)
+        history.contents.append(content)
+        return True
+
+    def _fold(self, history: Any, subject: str, body: Any) -> None:
+        match history:
+            case OrderHistory():
+                self._fold_order(history, body)
+            case PaymentHistory():
+                history.status = PAYMENT_STATUS_AFTER.get(type(body), history.status)
+                history.statuses.append(history.status)
+            case StockHistory():
+                self._fold_stock(history, subject, body)
+            case SagaHistory():
+                _fold_saga(history, body)
+
+    def _fold_order(self, order: OrderHistory, body: Any) -> None:
+        if isinstance(body, OrderCreated):
+            order.status, order.customer_id, order.currency = "CREATED", body.customer_id, body.currency
+            order.total_minor, order.created_at_ms = body.total_minor, order.moved_at_ms
+            order.lines = tuple((line.line, line.sku, line.quantity, line.unit_price_minor) for line in body.lines)
+        elif type(body) in ORDER_STATUS_AFTER:
+            order.status, order.reason = ORDER_STATUS_AFTER[type(body)], getattr(body, "reason", None)
+        order.statuses.append(order.status)
+
+    def _fold_stock(self, stock: StockHistory, sku: str, body: Any) -> None:
+        for finding in _moved(stock, sku, body):
+            self.findings.append(finding)
+        status = HOLD_STATUS_AFTER.get(type(body))
+        if status is not None:
+            key = (sku, body.order_id, body.line)
+            before = self.holds.get(key)
+            if not _may_follow(before, status, body.quantity):
+                had = f"{before.status} of {before.quantity}" if before else "nothing"
+                self._say(
+                    "holds-move-rightly",
+                    hold_place(key),
+                    f"{status} of {body.quantity} at version {stock.version} follows {had}",
+                )
+            self.holds[key] = Hold(before.quantity if before else body.quantity, status, stock.version)
+
+    def _say(self, check: str, place: str, message: str) -> None:
+        self.findings.append(Finding(check, place, message))
+
+
+_NEW: dict[str, type[History]] = {
+    ORDERS_EVENTS: OrderHistory,
+    PAYMENTS_EVENTS: PaymentHistory,
+    INVENTORY_EVENTS: StockHistory,
+    SAGAS_EVENTS: SagaHistory,
+}
+
+
+def fold(records: Iterable[Record], codec: Codec) -> Histories:
+    """The histories of some records."""
+    histories = Histories(codec)
+    for record in records:
+        histories.take(record)
+    return histories
+
+
+def _moved(stock: StockHistory, sku: str, body: Any) -> Iterator[Finding]:
+    """Moves the audit's own counts and compares them with those that the event states."""
+    place = f"inventory/{sku}"
+    match body:
+        case StockReceived() | StockAdjusted() | StockReturned():
+            stock.on_hand += body.quantity
+        case StockReserved():
+            stock.reserved += body.quantity
+            if stock.reserved > stock.on_hand:
+                yield Finding("no-oversell", place, f"version {stock.version} reserves what is not there")
+        case ReservationReleased():
+            stock.reserved -= body.quantity
+        case StockShipped():
+            stock.reserved -= body.quantity
+            stock.on_hand -= body.quantity
+        case StockShortage() if body.missing != stock.reserved - stock.on_hand:
+            yield Finding("every-unit-explained", place, f"version {stock.version} states a wrong shortage")
+    stock.stated_on_hand, stock.stated_reserved = body.on_hand, body.reserved
+    if stock.reserved <= stock.on_hand:
+        stock.short = False
+    elif isinstance(body, StockShortage):
+        stock.short = True
+    if (stock.on_hand, stock.reserved) != (body.on_hand, body.reserved):
+        yield Finding(
+            "every-unit-explained",
+            place,
+            f"version {stock.version} states {body.on_hand} on hand and {body.reserved} reserved, "
+            f"its movements add up to {stock.on_hand} and {stock.reserved}",
+        )
+        # Said once, at the event that is wrong; the next ones are measured from here.
+        stock.on_hand, stock.reserved = body.on_hand, body.reserved
+    if stock.on_hand < 0 or stock.reserved < 0:
+        yield Finding("never-below-zero", place, f"version {stock.version}: {stock.on_hand}, {stock.reserved}")
+
+
+def _may_follow(before: Hold | None, status: str, quantity: int) -> bool:
+    if before is None:
+        return status in ("HELD", "REFUSED", "FENCED")
+    return before.status == "HELD" and status in ("RELEASED", "SHIPPED") and before.quantity == quantity
+
+
+def _fold_saga(saga: SagaHistory, body: Any) -> None:
+    match body:
+        case SagaStarted():
+            saga.step, saga.outcome = "", None
+        case SagaStepStarted():
+            # A cancellation or the goods' leaving opens an ended saga again.
+            saga.step, saga.outcome = body.step, None
+        case SagaCompensationStarted():
+            saga.reason, saga.outcome = body.reason, None
+        case SagaEnded():
+            saga.outcome = body.outcome
+
+
+def _text(value: bytes | str | None) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""

@@ -1,0 +1,72 @@
+"""What the audit keeps of each aggregate while it folds the event topics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+HoldKey = tuple[str, str, int]
+
+
+@dataclass(slots=True)
+class History:
+    """What every history has: its version, when it last moved (epoch ms), and a hash of each event's content."""
+
+    version: int = 0
+    moved_at_ms: int = 0
+    contents: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class OrderHistory(History):
+    """An order as its events tell it; `lines` is (line, sku, quantity, unit price)."""
+
+    status: str = ""
+    reason: str | None = None
+    customer_id: str = ""
+    currency: str = ""
+    total_minor: int = 0
+    lines: tuple[tuple[int, str, int, int], ...] = ()
+    created_at_ms: int = 0
+    statuses: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class PaymentHistory(History):
+    """A payment; `statuses` are all that it had, in order."""
+
+    status: str = ""
+    statuses: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class StockHistory(History):
+    """A SKU: counts summed up by the audit, beside the counts that the last event stated."""
+
+    on_hand: int = 0
+    reserved: int = 0
+    stated_on_hand: int = 0
+    stated_reserved: int = 0
+    short: bool = False
+
+
+@dataclass(slots=True)
+class SagaHistory(History):
+    """A saga; `step` is the last that it started, `outcome` None until it ended."""
+
+    step: str = ""
+    reason: str | None = None
+    outcome: str | None = None
+
+
+@dataclass(slots=True)
+class Hold:
+    """What one order line has of a SKU."""
+
+    quantity: int
+    status: str
+    version: int
+
+
+def hold_place(key: HoldKey) -> str:
+    """How a finding names a hold."""
+    return f"holds/{key[0]}/{key[1]}/{key[2]}"

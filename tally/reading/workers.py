@@ -1,0 +1,89 @@
+"""Finds the Faust workers and asks them for rows of their tables: Kafka's own group metadata is the only registry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from schemas.topics import APP_ID
+from tally.reading.reader import REQUEST_TIMEOUT_S, Unreachable
+
+_CLIENT_ID = re.compile(r"tally-worker-(\d+)@(.+:\d+)")
+PAGE_ROWS = 5_000
+
+
+class NotServed(Exception):
+    """No worker answers for a table just now: none runs, or its owner still recovers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker as the group's metadata names it; `url` is where it answers."""
+
+    index: int
+    url: str
+    partitions: tuple[tuple[str, int], ...]
+
+
+def find(bootstrap: str) -> list[Worker]:
+    """All workers of the application, by index. Raises Unreachable."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    try:
+        described = admin.describe_consumer_groups([APP_ID], request_timeout=REQUEST_TIMEOUT_S)[APP_ID].result()
+    except KafkaException as error:
+        raise Unreachable(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}") from None
+    workers = []
+    for member in described.members:
+        named = _CLIENT_ID.fullmatch(member.client_id)
+        if named is not None:
+            assigned = tuple((p.topic, p.partition) for p in member.assignment.topic_partitions)
+            workers.append(Worker(int(named[1]), f"http://{named[2]}", assigned))
+    return sorted(workers, key=lambda worker: worker.index)
+
+
+def scan(workers: list[Worker], table: str, prefix: str = "") -> Iterator[dict[str, Any]]:
+    """Every row of a table, as `{key, value, …}`, over all workers. Raises NotServed."""
+    if not workers:
+        raise NotServed("no worker runs")
+    for worker in workers:
+        cursor: str | None = ""
+        with httpx.Client(base_url=worker.url, timeout=REQUEST_TIMEOUT_S) as client:
+            while cursor is not None:
+                page = _page(client, table, {"prefix": prefix, "cursor": cursor, "limit": PAGE_ROWS})
+                yield from page["items"]
+                cursor = page["next"] or None
+
+
+def get(workers: list[Worker], table: str, key: str) -> dict[str, Any] | None:
+    """The row of a key; None when its owner has none. Raises NotServed."""
+    answered = False
+    for worker in workers:
+        try:
+            answer = httpx.get(f"{worker.url}/tables/{table}/{quote(key, safe='')}", timeout=REQUEST_TIMEOUT_S)
+        except httpx.TransportError:
+            continue
+        if answer.status_code == 200:
+            found: dict[str, Any] = answer.json()
+            return found
+        answered = answered or answer.status_code == 404
+    if not answered:
+        raise NotServed(f"no worker answers for {table}")
+    return None
+
+
+def _page(client: httpx.Client, table: str, params: dict[str, str | int]) -> dict[str, Any]:
+    try:
+        answer = client.get(f"/tables/{table}", params={name: value for name, value in params.items() if value != ""})
+    except httpx.TransportError as error:
+        raise NotServed(f"worker at {client.base_url} does not answer: {error}") from None
+    if answer.status_code != 200:
+        raise NotServed(f"worker at {client.base_url} has no {table} just now ({answer.status_code})")
+    page: dict[str, Any] = answer.json()
+    return page
