@@ -1,6 +1,6 @@
 """Given, when, then: a small language for tests of rules, for users of this code too.
 
-    Scenario(rules, "SKU-1").given(StockReceived(...)).when(ReserveStock(...)).then(StockReserved(...))
+Scenario(rules, "SKU-1").given(StockReceived(...)).when(ReserveStock(...)).then(StockReserved(...))
 """
 
 from __future__ import annotations

@@ -16,7 +16,9 @@ SOURCE = "/tally/read-models"
 
 
 def key(event: Message) -> str:
-    """Customer id and order id; the customer id routes."""
+    """Customer id and order id; the customer id routes. Raises UnexpectedMessage."""
+    if not isinstance(event.body, OrderListed):
+        raise UnexpectedMessage(event.envelope.type, ORDERS_BY_CUSTOMER_REKEY)
     return f"{event.envelope.subject}{SEPARATOR}{event.body.order_id}"
 
 
@@ -42,11 +44,9 @@ def evolve(row: Row | None, event: Message) -> Row | None:
     """The row after an ORDER_LISTED; None for a version that it has or has passed.
 
     Each message holds the whole row, so a version that lacks in between costs nothing: the newest wins.
-    Raises UnexpectedMessage, and HistoryForked for another message under the row's version.
+    Raises HistoryForked for another message under the row's version.
     """
     body, envelope = event.body, event.envelope
-    if not isinstance(body, OrderListed):
-        raise UnexpectedMessage(envelope.type, ORDERS_BY_CUSTOMER_REKEY)
     if row is not None and body.version <= row["version"]:
         if body.version == row["version"] and row["event_id"] != envelope.id:
             raise HistoryForked(f"orders/{body.order_id} as listed", body.version, (row["event_id"], envelope.id))

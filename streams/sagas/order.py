@@ -51,12 +51,11 @@ from streams.sagas.steps import (
     STEP_BY_COMMAND_TYPE,
     STEP_BY_NAME,
     STEPS,
+    TIMED_OUT,
     Kind,
     Step,
     timeout,
 )
-
-TIMED_OUT = "TIMED_OUT"
 
 __all__ = ["Command", "Decision", "TIMED_OUT", "decide", "evolve", "initial"]
 

@@ -23,6 +23,7 @@ from schemas.messages import (
 from schemas.topics import INVENTORY_COMMANDS, ORDERS_COMMANDS, PAYMENTS_COMMANDS
 from streams.sagas.state import OrderSaga
 
+TIMED_OUT = "TIMED_OUT"
 STEP_TIMEOUT = timedelta(seconds=10)
 ORDER_TIMEOUT = timedelta(seconds=60)
 # What cannot be given up is asked for again, at twice the distance each time, up to this.
@@ -97,7 +98,7 @@ SHIP = Step("ship", _R, *_STOCK, ShipStock, _ship, fans_out=True)
 COMPENSATIONS = (
     Step("void", _U, *_PAYMENT, VoidPayment, lambda saga, _: VoidPayment(saga.reason or "")),
     Step("release", _U, *_STOCK, ReleaseStock, _release, fans_out=True),
-    Step("reject", _U, *_ORDER, RejectOrder, lambda saga, _: RejectOrder(saga.reason or "")),
+    Step("reject", _U, *_ORDER, RejectOrder, lambda saga, _: RejectOrder(saga.reason or TIMED_OUT)),
 )
 
 STEP_BY_NAME = {step.name: step for step in (*STEPS, SHIP, *COMPENSATIONS)}

@@ -93,9 +93,7 @@ def test_a_sold_out_sku_is_known_and_short() -> None:
 @pytest.mark.parametrize("quantity", [0, -3, 1_000_001])
 def test_an_invalid_quantity_is_refused_and_changes_no_count(quantity: int) -> None:
     scenario, _ = _given(RECEIVED_10)
-    scenario.when(ReserveStock("o", 1, quantity)).then(
-        ReservationRefused("o", 1, quantity, "INVALID_QUANTITY", 10, 0)
-    )
+    scenario.when(ReserveStock("o", 1, quantity)).then(ReservationRefused("o", 1, quantity, "INVALID_QUANTITY", 10, 0))
 
 
 def test_a_quantity_of_80995_works() -> None:
@@ -163,9 +161,7 @@ def test_what_was_shipped_cannot_be_released() -> None:
 
 def test_an_adjustment_below_what_is_held_is_a_shortage() -> None:
     scenario, _ = _given(RECEIVED_10, HELD_4)
-    scenario.when(AdjustStock(-8, "water damage")).then(
-        StockAdjusted(-8, "water damage", 2, 4), StockShortage(2, 2, 4)
-    )
+    scenario.when(AdjustStock(-8, "water damage")).then(StockAdjusted(-8, "water damage", 2, 4), StockShortage(2, 2, 4))
     assert scenario.state.level.available == 0
 
 

@@ -1,0 +1,309 @@
+"""The order saga's rules: the way through, refusals, cancels, shipping, deadlines, repeats."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from schemas.envelope import Message
+from schemas.messages import (
+    AuthorisePayment,
+    CapturePayment,
+    CommandAnswered,
+    ConfirmOrder,
+    DeadlinePassed,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderCreated,
+    OrderLine,
+    OrderRejected,
+    OrderShipped,
+    RejectOrder,
+    ReleaseStock,
+    ReserveStock,
+    SagaCompensationStarted,
+    SagaEnded,
+    SagaStarted,
+    SagaStepAnswered,
+    SagaStepStarted,
+    ShipStock,
+    VoidPayment,
+)
+from streams.sagas.order import decide, evolve, initial
+from streams.sagas.state import OrderSaga, Status, from_row, to_row
+from streams.scenario import MOMENT, message
+
+CREATED = OrderCreated("customer", "GBP", (OrderLine(1, "A", 2, 150), OrderLine(2, "B", 1, 50)), 350, "card", "tok_ok")
+
+
+class Play:
+    """One saga on a stage of its own: says inputs, remembers commands and events."""
+
+    def __init__(self) -> None:
+        self.saga: OrderSaga = initial()
+        self.at: datetime = MOMENT
+        self.commands: list[tuple[str, Any]] = []
+        self.events: list[Any] = []
+
+    def hear(self, body: Any, after_s: float = 0) -> list[Any]:
+        self.at += timedelta(seconds=after_s)
+        decision = decide(self.saga, message(body, "o1"), self.at)
+        for event in decision.events:
+            heard: Message = message(event, "o1", self.saga.version + 1)
+            self.saga = evolve(self.saga, heard)
+            assert from_row(to_row(self.saga)) == self.saga
+        self.events += decision.events
+        self.commands += [(command.subject, command.body) for command in decision.commands]
+        return [command.body for command in decision.commands]
+
+    def answer(
+        self, type_: str, outcome: str = "DONE", line: int | None = None, reason: str | None = None
+    ) -> list[Any]:
+        return self.hear(CommandAnswered("id", type_, outcome, reason, line))
+
+    def late(self, step: str) -> list[Any]:
+        return self.hear(DeadlinePassed(step, dict(self.saga.due)[step]))
+
+
+def created() -> Play:
+    play = Play()
+    play.hear(CREATED)
+    return play
+
+
+def reserved() -> Play:
+    play = created()
+    play.answer("RESERVE_STOCK", line=1)
+    play.answer("RESERVE_STOCK", line=2)
+    return play
+
+
+def confirming() -> Play:
+    play = reserved()
+    play.answer("AUTHORISE_PAYMENT")
+    return play
+
+
+def confirmed() -> Play:
+    play = confirming()
+    play.hear(OrderConfirmed())
+    play.answer("CAPTURE_PAYMENT")
+    return play
+
+
+def test_an_order_is_reserved_line_by_line_all_at_once() -> None:
+    play = Play()
+    assert play.hear(CREATED) == [ReserveStock("o1", 1, 2), ReserveStock("o1", 2, 1)]
+    assert [subject for subject, _ in play.commands] == ["A", "B"]
+    started, step = play.events
+    assert isinstance(started, SagaStarted)
+    assert started.ends_by == MOMENT + timedelta(seconds=60)
+    assert step == SagaStepStarted("reserve", MOMENT + timedelta(seconds=10))
+
+
+def test_the_whole_way_of_a_good_order() -> None:
+    play = created()
+    assert play.answer("RESERVE_STOCK", line=2) == []
+    assert play.answer("RESERVE_STOCK", line=1) == [AuthorisePayment(350, "GBP", "card", "tok_ok")]
+    assert play.answer("AUTHORISE_PAYMENT") == [ConfirmOrder()]
+    assert play.hear(OrderConfirmed()) == [CapturePayment()]
+    assert play.answer("CONFIRM_ORDER") == []
+    assert play.answer("CAPTURE_PAYMENT") == []
+    assert play.events[-1] == SagaEnded("CONFIRMED")
+    assert (play.saga.summary, play.saga.due) == ("CONFIRMED", ())
+
+
+def test_the_reply_of_confirm_is_as_good_as_the_event() -> None:
+    play = confirming()
+    assert play.answer("CONFIRM_ORDER") == [CapturePayment()]
+    assert play.hear(OrderConfirmed()) == []
+
+
+def test_a_refused_line_waits_for_the_others_then_releases_them_and_rejects() -> None:
+    play = created()
+    assert play.answer("RESERVE_STOCK", "REFUSED", 1, "INSUFFICIENT_STOCK") == []
+    assert play.answer("RESERVE_STOCK", line=2) == [ReleaseStock("o1", 2), RejectOrder("INSUFFICIENT_STOCK")]
+    play.answer("RELEASE_STOCK", line=2)
+    play.hear(OrderRejected("INSUFFICIENT_STOCK"))
+    assert play.events[-1] == SagaEnded("REJECTED", "INSUFFICIENT_STOCK")
+
+
+def test_where_several_lines_are_refused_the_lowest_gives_the_reason_whichever_came_first() -> None:
+    play = created()
+    play.answer("RESERVE_STOCK", "REFUSED", 2, "UNKNOWN_SKU")
+    assert play.answer("RESERVE_STOCK", "REFUSED", 1, "INSUFFICIENT_STOCK") == [RejectOrder("INSUFFICIENT_STOCK")]
+
+
+def test_a_declined_payment_releases_every_line_and_voids_nothing() -> None:
+    play = reserved()
+    assert play.answer("AUTHORISE_PAYMENT", "REFUSED", reason="PAYMENT_DECLINED") == [
+        ReleaseStock("o1", 1),
+        ReleaseStock("o1", 2),
+        RejectOrder("PAYMENT_DECLINED"),
+    ]
+
+
+def test_a_rejected_order_ends_only_when_all_is_undone() -> None:
+    play = reserved()
+    play.answer("AUTHORISE_PAYMENT", "REFUSED", reason="PAYMENT_DECLINED")
+    play.answer("REJECT_ORDER")
+    play.answer("RELEASE_STOCK", line=1)
+    assert play.saga.status is Status.COMPENSATING
+    play.answer("RELEASE_STOCK", line=2)
+    assert play.events[-1] == SagaEnded("REJECTED", "PAYMENT_DECLINED")
+
+
+def test_a_late_reservation_times_out_and_releases_what_may_still_come() -> None:
+    play = created()
+    play.answer("RESERVE_STOCK", line=1)
+    assert play.late("reserve") == [ReleaseStock("o1", 1), ReleaseStock("o1", 2), RejectOrder("TIMED_OUT")]
+    assert play.answer("RESERVE_STOCK", line=2) == []
+
+
+def test_a_late_authorisation_times_out_and_is_voided() -> None:
+    play = reserved()
+    assert play.late("authorise") == [
+        VoidPayment("TIMED_OUT"),
+        ReleaseStock("o1", 1),
+        ReleaseStock("o1", 2),
+        RejectOrder("TIMED_OUT"),
+    ]
+    assert play.answer("AUTHORISE_PAYMENT") == []
+
+
+def test_a_late_confirmation_is_asked_for_again_at_a_growing_distance() -> None:
+    play = confirming()
+    first = dict(play.saga.due)["confirm"]
+    play.at = first
+    assert play.late("confirm") == [ConfirmOrder()]
+    assert dict(play.saga.due)["confirm"] - first == timedelta(seconds=20)
+
+
+def test_once_confirm_was_sent_the_order_decides_between_it_and_the_deadline() -> None:
+    play = confirming()
+    assert play.late("order") == [RejectOrder("TIMED_OUT")]
+    assert play.hear(OrderConfirmed()) == [CapturePayment()]
+    assert play.answer("REJECT_ORDER", "REFUSED", reason="CONFIRMED") == []
+    play.answer("CAPTURE_PAYMENT")
+    assert play.events[-1] == SagaEnded("CONFIRMED")
+
+
+def test_nothing_is_released_after_confirm_until_the_order_shows_rejected() -> None:
+    play = confirming()
+    play.late("order")
+    assert play.answer("CONFIRM_ORDER", "REFUSED", reason="REJECTED") == []
+    assert play.hear(OrderRejected("TIMED_OUT")) == [
+        VoidPayment("TIMED_OUT"),
+        ReleaseStock("o1", 1),
+        ReleaseStock("o1", 2),
+    ]
+    for type_, line in (("VOID_PAYMENT", None), ("RELEASE_STOCK", 1), ("RELEASE_STOCK", 2)):
+        play.answer(type_, line=line)
+    assert play.events[-1] == SagaEnded("REJECTED", "TIMED_OUT")
+
+
+def test_the_orders_deadline_before_confirm_compensates() -> None:
+    play = reserved()
+    assert RejectOrder("TIMED_OUT") in play.late("order")
+
+
+@pytest.mark.parametrize("stage", [created, reserved, confirming, confirmed])
+def test_a_cancelled_order_releases_everything_at_any_stage(stage: Any) -> None:
+    play = stage()
+    commands = play.hear(OrderCancelled("changed my mind"))
+    assert [c for c in commands if isinstance(c, ReleaseStock)] == [ReleaseStock("o1", 1), ReleaseStock("o1", 2)]
+    assert (VoidPayment("changed my mind") in commands) == (stage is not created)
+    assert not any(isinstance(c, RejectOrder) for c in commands)
+    for line in (1, 2):
+        play.answer("RELEASE_STOCK", line=line)
+    play.answer("VOID_PAYMENT")
+    assert play.events[-1] == SagaEnded("CANCELLED", "changed my mind")
+    assert play.saga.lines == ()
+
+
+def test_a_cancel_during_a_rejection_ends_as_the_order_ended() -> None:
+    play = created()
+    play.late("reserve")
+    play.answer("REJECT_ORDER", "REFUSED", reason="CANCELLED")
+    play.hear(OrderCancelled("changed my mind"))
+    for line in (1, 2):
+        play.answer("RELEASE_STOCK", line=line)
+    assert play.events[-1].outcome == "CANCELLED"
+
+
+def test_a_shipped_order_ships_every_line_and_ends_shipped() -> None:
+    play = confirmed()
+    assert play.hear(OrderShipped()) == [ShipStock("o1", 1), ShipStock("o1", 2)]
+    assert play.hear(OrderShipped()) == []
+    play.answer("SHIP_STOCK", line=1)
+    play.answer("SHIP_STOCK", line=2)
+    assert play.events[-1] == SagaEnded("SHIPPED")
+
+
+def test_an_order_shipped_before_its_capture_ends_when_both_are_answered() -> None:
+    play = confirming()
+    play.hear(OrderConfirmed())
+    play.hear(OrderShipped())
+    play.answer("SHIP_STOCK", line=1)
+    play.answer("SHIP_STOCK", line=2)
+    assert not play.saga.outcome
+    play.answer("CAPTURE_PAYMENT")
+    assert play.events[-1] == SagaEnded("SHIPPED")
+
+
+def test_a_refused_capture_is_stuck_and_shown_until_a_person_acts() -> None:
+    play = confirming()
+    play.hear(OrderConfirmed())
+    play.answer("CAPTURE_PAYMENT", "REFUSED", reason="EXPIRED_CARD")
+    assert play.saga.summary == "STUCK"
+    assert play.saga.stuck is not None
+    assert play.saga.stuck.reason == "EXPIRED_CARD"
+    assert VoidPayment("given up") in play.hear(OrderCancelled("given up"))
+    assert play.saga.summary == "COMPENSATING"
+
+
+def test_a_late_compensation_asks_again_only_for_what_lacks() -> None:
+    play = reserved()
+    play.late("authorise")
+    play.answer("RELEASE_STOCK", line=1)
+    assert play.late("release") == [ReleaseStock("o1", 2)]
+    assert play.late("void") == [VoidPayment("TIMED_OUT")]
+
+
+def test_a_deadline_that_was_moved_or_met_says_nothing() -> None:
+    play = created()
+    due = dict(play.saga.due)["reserve"]
+    play.answer("RESERVE_STOCK", line=1)
+    play.answer("RESERVE_STOCK", line=2)
+    assert play.hear(DeadlinePassed("reserve", due)) == []
+    assert play.hear(DeadlinePassed("authorise", due - timedelta(seconds=1))) == []
+    assert SagaCompensationStarted("TIMED_OUT") not in play.events
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [OrderConfirmed(), OrderCancelled("x"), CommandAnswered("id", "CAPTURE_PAYMENT", "DONE"), OrderShipped()],
+)
+def test_an_input_of_an_unknown_order_says_nothing(stranger: Any) -> None:
+    play = Play()
+    assert play.hear(stranger) == []
+    assert play.saga == initial()
+
+
+def test_every_input_heard_twice_says_nothing_new() -> None:
+    play, twice = created(), created()
+    twice.hear(CREATED)
+    for type_, line in (("RESERVE_STOCK", 1), ("RESERVE_STOCK", 2), ("AUTHORISE_PAYMENT", None)):
+        play.answer(type_, line=line)
+        twice.answer(type_, line=line)
+        twice.answer(type_, line=line)
+    assert twice.events == play.events
+    assert twice.commands == play.commands
+
+
+def test_a_command_type_that_no_step_sends_is_no_answer() -> None:
+    play = created()
+    assert play.answer("SELL_THE_SHOP") == []
+    assert not any(isinstance(event, SagaStepAnswered) for event in play.events)

@@ -1,0 +1,288 @@
+"""Inventory, saga and made-up participants in memory, under a seed: repeats, reordering, delays past every deadline."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from schemas.envelope import Envelope, Message, derive_id
+from schemas.messages import (
+    AdjustStock,
+    AuthorisePayment,
+    CapturePayment,
+    CommandAnswered,
+    ConfirmOrder,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderCreated,
+    OrderLine,
+    OrderRejected,
+    OrderShipped,
+    ReceiveStock,
+    RejectOrder,
+    StockAdjusted,
+    StockReceived,
+    StockShipped,
+    wire_type,
+)
+from schemas.topics import INVENTORY_COMMANDS, INVENTORY_EVENTS, ORDERS_EVENTS, SAGAS_EVENTS, SAGAS_REPLIES
+from streams.inventory.commands import InventoryTables, handle
+from streams.outgoing import Outgoing
+from streams.replay.folding import Folded, fold
+from streams.sagas.inputs import SagaInputs, deadline_passed
+from streams.sagas.state import from_row
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SKUS = ("A", "B", "C", "D")
+STEPS_MAX = 50_000
+# A run that failed once is a line here, for ever.
+REGRESSIONS: tuple[int, ...] = ()
+RUNS = int(os.environ.get("TALLY_SIMULATION_RUNS", "400"))
+
+
+@dataclass
+class World:
+    """Everything that happens in one run; a message is (topic, message), each (topic, key) a queue of its own."""
+
+    rng: random.Random
+    now: datetime = START
+    queues: dict[tuple[str, str], deque[Message]] = field(default_factory=lambda: defaultdict(deque))
+    delayed: list[tuple[datetime, str, Message]] = field(default_factory=list)
+    old: list[tuple[str, Message]] = field(default_factory=list)
+    stock: InventoryTables = field(default_factory=lambda: InventoryTables({}, {}, {}))
+    sagas: dict[str, Any] = field(default_factory=dict)
+    orders: dict[str, tuple[str, int]] = field(default_factory=dict)
+    payments: dict[str, str] = field(default_factory=dict)
+    answers: dict[str, CommandAnswered] = field(default_factory=dict)
+    folded: Folded = field(default_factory=Folded)
+    units: int = 0
+
+    def send(self, topic: str, message: Message) -> None:
+        self.queues[topic, message.envelope.subject].append(message)
+        if topic in (INVENTORY_EVENTS, ORDERS_EVENTS, SAGAS_EVENTS):
+            fold(self.folded, topic, message)
+
+    def say(self, topic: str, body: Any, subject: str, version: int | None = None) -> None:
+        id_ = derive_id("sim", topic, subject, version, len(self.answers), self.rng.random())
+        type_ = wire_type(type(body))
+        envelope = Envelope(id_, type_, "/tally/sim", topic.split(".")[0], subject, version, self.now, subject, id_)
+        self.send(topic, Message(envelope, body))
+
+    def append_order(self, order_id: str, body: Any, status: str) -> None:
+        version = self.orders.get(order_id, ("", 0))[1] + 1
+        self.orders[order_id] = (status, version)
+        self.say(ORDERS_EVENTS, body, order_id, version)
+
+    def deliver(self, topic: str, message: Message) -> None:
+        service = topic.split(".")[0]
+        if topic == INVENTORY_COMMANDS:
+            self._all(handle(message, self.stock, self.now))
+        elif service == "orders" and topic.endswith("commands"):
+            self._participate(message, self._order_command)
+        elif service == "payments":
+            self._participate(message, self._payment_command)
+        elif topic not in (INVENTORY_EVENTS, SAGAS_EVENTS):
+            if self.rng.random() < 0.05:
+                # A batch that was aborted: what it worked out is lost, and it comes again.
+                SagaInputs(dict(self.sagas), self.now).handle(message)
+            inputs = SagaInputs(self.sagas, self.now)
+            self._all(inputs.handle(message))
+            inputs.save()
+
+    def _all(self, out: list[Outgoing]) -> None:
+        for sent in out:
+            self.send(sent.topic, sent.message)
+
+    def _participate(self, command: Message, act: Any) -> None:
+        """As a sink does: a command that came before gets its stored answer."""
+        id_, order_id = command.envelope.id, command.envelope.subject
+        if id_ not in self.answers:
+            outcome, reason = act(order_id, command.body)
+            self.answers[id_] = CommandAnswered(id_, command.envelope.type, outcome, reason)
+        type_ = wire_type(CommandAnswered)
+        envelope = Envelope(derive_id(id_, "a"), type_, "/tally/x", "sagas", order_id, None, self.now, order_id, id_)
+        answer = Message(envelope, self.answers[id_])
+        if self.rng.random() < 0.1:
+            self.delayed.append((self.now + timedelta(seconds=self.rng.uniform(0, 90)), SAGAS_REPLIES, answer))
+        else:
+            self.send(SAGAS_REPLIES, answer)
+
+    def _order_command(self, order_id: str, body: Any) -> tuple[str, str | None]:
+        status = self.orders[order_id][0]
+        if isinstance(body, ConfirmOrder):
+            if status == "CREATED":
+                self.append_order(order_id, OrderConfirmed(), "CONFIRMED")
+            elif status not in ("CONFIRMED", "SHIPPED"):
+                return "REFUSED", status
+        elif isinstance(body, RejectOrder):
+            if status == "CREATED":
+                self.append_order(order_id, OrderRejected(body.reason), "REJECTED")
+            elif status != "REJECTED":
+                return "REFUSED", status
+        return "DONE", None
+
+    def _payment_command(self, order_id: str, body: Any) -> tuple[str, str | None]:
+        state = self.payments.get(order_id, "NONE")
+        if isinstance(body, AuthorisePayment):
+            if state == "FENCED" or self.rng.random() < 0.15:
+                self.payments[order_id] = "DECLINED"
+                return "REFUSED", "PAYMENT_DECLINED"
+            self.payments[order_id] = "AUTHORISED"
+        elif isinstance(body, CapturePayment):
+            if state != "AUTHORISED":
+                return "REFUSED", state
+            self.payments[order_id] = "CAPTURED"
+        else:
+            self.payments[order_id] = {"NONE": "FENCED", "DECLINED": "DECLINED"}.get(state, "GIVEN_BACK")
+        return "DONE", None
+
+
+def _people_act(world: World, left: list[str]) -> None:
+    if left:
+        order_id = left.pop()
+        lines = tuple(
+            OrderLine(n, world.rng.choice([*SKUS, "UNHEARD"] if world.rng.random() < 0.1 else SKUS), q, 100)
+            for n, q in enumerate([world.rng.randint(1, 6) for _ in range(world.rng.randint(1, 5))], 1)
+        )
+        world.append_order(order_id, OrderCreated("c", "GBP", lines, 1, "card", "tok_ok"), "CREATED")
+    elif world.orders:
+        order_id = world.rng.choice(sorted(world.orders))
+        status = world.orders[order_id][0]
+        if status == "CONFIRMED" and world.rng.random() < 0.5:
+            world.append_order(order_id, OrderShipped(), "SHIPPED")
+        elif status in ("CREATED", "CONFIRMED"):
+            world.append_order(order_id, OrderCancelled("changed my mind"), "CANCELLED")
+    if world.rng.random() < 0.3:
+        world.say(INVENTORY_COMMANDS, AdjustStock(world.rng.randint(-6, 4), "count"), world.rng.choice(SKUS))
+
+
+def _due(world: World) -> list[tuple[datetime, str, str]]:
+    sagas = [from_row(row) for _, row in sorted(world.sagas.items())]
+    return sorted((moment, saga.order_id, step) for saga in sagas for step, moment in saga.due)
+
+
+def _fire(world: World, due: tuple[datetime, str, str]) -> None:
+    moment, order_id, step = due
+    world.now = max(world.now, moment)
+    sent = deadline_passed(from_row(world.sagas[order_id]), step, moment, world.now)
+    world.send(sent.topic, sent.message)
+
+
+def _step(world: World, left: list[str], acts: int) -> bool:
+    """One thing happens; False when nothing is left to happen."""
+    ready = [place for place, queue in sorted(world.queues.items()) if queue]
+    chance = world.rng.random()
+    if left or (acts > 0 and chance < 0.05):
+        _people_act(world, left)
+    elif world.old and chance < 0.12:
+        world.deliver(*world.rng.choice(world.old))
+    elif ready and chance < 0.97:
+        topic, key = world.rng.choice(ready)
+        message = world.queues[topic, key].popleft()
+        world.deliver(topic, message)
+        world.old.append((topic, message))
+    elif due := _due(world):
+        _fire(world, due[0])
+    elif world.delayed:
+        world.delayed.sort(key=lambda entry: entry[0])
+        moment, topic, message = world.delayed.pop(0)
+        world.now = max(world.now, moment)
+        world.send(topic, message)
+    else:
+        return bool(ready)
+    while world.delayed and min(entry[0] for entry in world.delayed) <= world.now:
+        world.delayed.sort(key=lambda entry: entry[0])
+        _, topic, message = world.delayed.pop(0)
+        world.send(topic, message)
+    return True
+
+
+def run(seed: int) -> World:
+    world = World(random.Random(seed))
+    for sku in SKUS:
+        world.say(INVENTORY_COMMANDS, ReceiveStock(world.rng.randint(5, 40)), sku)
+    left = [f"o{n}" for n in range(world.rng.randint(1, 8))]
+    acts = world.rng.randint(0, 6)
+    for step in range(STEPS_MAX):
+        if not _step(world, left, acts - step // 40):
+            return world
+    raise AssertionError(f"seed {seed}: no end after {STEPS_MAX} steps")
+
+
+def _check(world: World) -> None:
+    assert world.folded.faults == []
+    assert world.folded.stock_levels == world.stock.levels
+    assert world.folded.holds == world.stock.holds
+    assert world.folded.order_sagas == world.sagas
+    held: dict[str, int] = defaultdict(int)
+    for order_id, (status, _) in world.orders.items():
+        saga = world.folded.sagas[order_id]
+        assert (saga.status, saga.outcome) == ("ENDED", status), f"{order_id}: {saga}"
+        holds = {key: row for key, row in world.stock.holds.items() if key.split("\x1f")[1] == order_id}
+        statuses = {row["status"] for row in holds.values()}
+        money = world.payments.get(order_id, "NONE")
+        if status in ("REJECTED", "CANCELLED"):
+            assert not statuses & {"HELD", "SHIPPED"}, f"{order_id} is {status} and still holds {holds}"
+            assert money in ("NONE", "FENCED", "DECLINED", "GIVEN_BACK"), f"{order_id} is {status}, {money}"
+        else:
+            assert statuses == {"HELD" if status == "CONFIRMED" else "SHIPPED"}, f"{order_id} is {status}: {holds}"
+            assert money == "CAPTURED", f"{order_id} is {status}, {money}"
+        for key, row in holds.items():
+            held[key.split("\x1f")[0]] += row["quantity"] if row["status"] == "HELD" else 0
+    for sku, level in world.stock.levels.items():
+        assert level["reserved"] == held[sku]
+        assert level["on_hand"] >= 0
+
+
+def _check_units(world: World) -> None:
+    moved: dict[str, int] = defaultdict(int)
+    sign = {StockReceived: 1, StockAdjusted: 1, StockShipped: -1}
+    seen: set[str] = set()
+    for topic, message in world.old:
+        if topic == INVENTORY_EVENTS and message.envelope.id not in seen:
+            seen.add(message.envelope.id)
+            moved[message.envelope.subject] += sign.get(type(message.body), 0) * getattr(message.body, "quantity", 0)
+    for sku, level in world.stock.levels.items():
+        assert level["on_hand"] == moved[sku]
+
+
+@pytest.mark.parametrize("seed", REGRESSIONS)
+def test_a_run_that_failed_once(seed: int) -> None:
+    world = run(seed)
+    _check(world)
+    _check_units(world)
+
+
+def test_every_order_ends_and_the_stock_balances_whatever_happens_in_between() -> None:
+    seed_of_seeds = int(os.environ.get("TALLY_SIMULATION_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
+    print(f"TALLY_SIMULATION_SEED={seed_of_seeds}")
+    seeds = random.Random(seed_of_seeds)
+    outcomes: dict[str, int] = defaultdict(int)
+    for _ in range(RUNS):
+        seed = seeds.randrange(1 << 30)
+        try:
+            world = run(seed)
+            _check(world)
+            _check_units(world)
+        except Exception as error:
+            raise AssertionError(f"seed {seed} (of {seed_of_seeds}): {error}") from error
+        for status, _version in world.orders.values():
+            outcomes[status] += 1
+    # A simulation in which something never happens shows nothing about it.
+    assert set(outcomes) >= {"CONFIRMED", "REJECTED", "CANCELLED", "SHIPPED"}
+
+
+@pytest.mark.slow
+def test_ten_thousand_more_runs() -> None:
+    seeds = random.Random(7)
+    for _ in range(10_000):
+        seed = seeds.randrange(1 << 30)
+        world = run(seed)
+        _check(world)
+        _check_units(world)
