@@ -1,0 +1,81 @@
+"""The application: routes, problems, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from anyio import to_thread
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from producers.api import commands, customers, orders, probes, problems, stock, tables
+from producers.api.parts import Parts
+from producers.api.probes import RequestMetrics
+
+# 2,000 lines of the longest names take about 400 KB.
+BODY_BYTES_MAX = 1 << 20
+# Writes block a thread each, and each holds a connection: more threads than connections would only wait.
+THREADS_MAX = 16
+
+Closing = Callable[[], Awaitable[None]]
+
+
+def make_app(parts: Parts, close: Closing | None = None) -> FastAPI:
+    """The API over its parts; `close` is awaited when it ends."""
+    app = FastAPI(
+        title="Tally",
+        version="1",
+        description="Orders and stock. Writes need an Idempotency-Key and return a Consistency-Token.",
+        lifespan=_closed_by(close),
+        # A client that sends JSON without saying so is understood.
+        strict_content_type=False,
+    )
+    app.state.parts = parts
+    app.state.metrics = RequestMetrics()
+    app.middleware("http")(app.state.metrics)
+    app.add_middleware(BodyLimit)
+    for resource in (orders, customers, stock, commands, tables, probes):
+        app.include_router(resource.router)
+    problems.install(app)
+    return app
+
+
+class BodyLimit:
+    """Refuses bodies beyond BODY_BYTES_MAX with 413, before they are read into memory."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI application around another."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        length = dict(scope["headers"]).get(b"content-length")
+        if length is not None and length.isdigit() and int(length) > BODY_BYTES_MAX:
+            await problems.answer(problems.too_large(BODY_BYTES_MAX), scope, receive, send)
+            return
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > BODY_BYTES_MAX:
+                # Sent in parts and without a length: the rest is not waited for.
+                raise problems.too_large(BODY_BYTES_MAX)
+            return message
+
+        await self._app(scope, limited, send)
+
+
+def _closed_by(close: Closing | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
+        yield
+        if close is not None:
+            await close()
+
+    return lifespan

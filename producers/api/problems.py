@@ -1,0 +1,124 @@
+"""Every error as RFC 9457 problem details, each with a type that stays the same."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import psycopg
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi_problem.error import Problem
+from fastapi_problem.handler import ExceptionHandler, add_exception_handler, new_exception_handler
+from psycopg_pool import PoolTimeout
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from producers.errors import Busy, CommandIdReused, StillRunning
+from schemas.errors import Conflict
+
+# A held row is let go within seconds, a recovery takes about as long; asking more often helps nobody.
+RETRY_AFTER_S = 1
+# A body may have thousands of faults; the first ones are enough to mend it.
+FAULTS_MAX = 20
+
+
+def bad_request(type_: str, detail: str) -> Problem:
+    """400: the request itself cannot be understood."""
+    return Problem("Bad request", type_=type_, detail=detail, status=400)
+
+
+def not_found(type_: str, detail: str) -> Problem:
+    """404."""
+    return Problem("Not found", type_=type_, detail=detail, status=404)
+
+
+def conflict(type_: str, detail: str, retry_after_s: float | None = None, **extras: Any) -> Problem:
+    """409, with Retry-After where the same request may succeed later."""
+    return Problem("Conflict", type_=type_, detail=detail, status=409, headers=_retry(retry_after_s), **extras)
+
+
+def invalid(type_: str, detail: str, **extras: Any) -> Problem:
+    """422: understood, and wrong."""
+    return Problem("Invalid", type_=type_, detail=detail, status=422, **extras)
+
+
+def unavailable(type_: str, detail: str, retry_after_s: float = RETRY_AFTER_S, **extras: Any) -> Problem:
+    """503 with Retry-After."""
+    return Problem("Not available now", type_=type_, detail=detail, status=503, headers=_retry(retry_after_s), **extras)
+
+
+def too_large(bytes_max: int) -> Problem:
+    """413."""
+    return Problem("Too large", type_="body-too-large", detail=f"a body has at most {bytes_max} bytes", status=413)
+
+
+async def answer(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    """Sends a problem where no route is involved."""
+    response = JSONResponse(problem.marshal(), problem.status, media_type="application/problem+json")
+    await response(scope, receive, send)
+
+
+def install(app: FastAPI) -> None:
+    """Turns every exception that leaves a route into problem details."""
+    handler = new_exception_handler(
+        logger=logging.getLogger("producers.api"),
+        handlers={
+            Busy: _busy,
+            Conflict: _moved,
+            StillRunning: _still_running,
+            CommandIdReused: _reused,
+            PoolTimeout: _database_away,
+            psycopg.OperationalError: _database_away,
+        },
+        request_validation_handler=_invalid_request,
+    )
+    handler.handlers[Exception] = _unexpected
+    add_exception_handler(app, handler)
+
+
+def _busy(_: ExceptionHandler, __: Request, error: Exception) -> Problem:
+    return conflict("busy", "another transaction holds what this one needs", RETRY_AFTER_S)
+
+
+def _moved(_: ExceptionHandler, __: Request, error: Exception) -> Problem:
+    return conflict("history-moved", str(error), RETRY_AFTER_S)
+
+
+def _still_running(_: ExceptionHandler, __: Request, error: Exception) -> Problem:
+    return conflict("idempotency-key-running", "the first request with this Idempotency-Key still runs", RETRY_AFTER_S)
+
+
+def _reused(_: ExceptionHandler, __: Request, error: Exception) -> Problem:
+    return invalid("idempotency-key-reused", "this Idempotency-Key was used with another body")
+
+
+def _database_away(_: ExceptionHandler, __: Request, error: Exception) -> Problem:
+    return unavailable("database-out-of-reach", "the service's database does not answer")
+
+
+def _unexpected(_: ExceptionHandler, __: Request, error: Exception) -> Problem:
+    # Its text may hold data of somebody else; it stands in the log.
+    return Problem("Internal error", type_="internal-error", detail="see the log of the API", status=500)
+
+
+def _invalid_request(_: ExceptionHandler, __: Request, error: RequestValidationError) -> Problem:
+    faults = error.errors()
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        return bad_request("malformed-json", "the body is no JSON")
+    # What was given is left out: it may be long, personal, or no text that can be sent back.
+    told = [
+        {"at": "/".join(_printable(str(part)) for part in fault["loc"]), "type": fault["type"], "what": fault["msg"]}
+        for fault in faults[:FAULTS_MAX]
+    ]
+    return invalid("request-validation-failed", f"{len(faults)} fault(s) in the request", errors=told)
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _retry(after_s: float | None) -> dict[str, str] | None:
+    return None if after_s is None else {"Retry-After": str(math.ceil(after_s))}

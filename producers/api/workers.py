@@ -1,0 +1,94 @@
+"""Asks workers for committed rows over HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+# How long beyond the wait that we ask for a worker may take to answer.
+ANSWER_WITHIN_S = 2.0
+CONNECT_WITHIN_S = 1.0
+CONNECTIONS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows as the worker tells them (`key`, `value`, `partition`, …) and where to go on, None at the end."""
+
+    items: list[dict[str, Any]]
+    next: str | None
+
+
+class Unanswered(Exception):
+    """The worker is away, recovers, or had not reached the version in time; trying again may help."""
+
+
+class NotTheOwner(Unanswered):
+    """The worker says that another one owns the key's partition."""
+
+
+class Workers(Protocol):
+    """The queries of workers; `address` is `host:port`."""
+
+    async def get(
+        self, address: str, table: str, key: str, version: int | None = None, wait_ms: int = 0
+    ) -> dict[str, Any] | None:
+        """The row with what the worker says about it; None where it has no such key.
+
+        With `version` it waits up to `wait_ms` for a row that is at least there. Raises Unanswered.
+        """
+
+    async def scan(self, address: str, table: str, prefix: str, cursor: str | None, limit: int) -> Page | None:
+        """A page of the rows that this worker owns; None for a table that it does not know. Raises Unanswered."""
+
+    async def tables(self, address: str) -> Any:
+        """What tables there are. Raises Unanswered."""
+
+
+class HttpWorkers:
+    """Workers by HTTP; `aclose` when done."""
+
+    def __init__(self) -> None:
+        limits = httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX)
+        self._client = httpx.AsyncClient(limits=limits, trust_env=False)
+
+    async def aclose(self) -> None:
+        """Closes all connections."""
+        await self._client.aclose()
+
+    async def get(
+        self, address: str, table: str, key: str, version: int | None = None, wait_ms: int = 0
+    ) -> dict[str, Any] | None:
+        """See `Workers.get`."""
+        asked = {} if version is None else {"version": str(version), "wait_ms": str(wait_ms)}
+        found = await self._ask(address, f"/tables/{table}/{quote(key, safe='')}", asked, wait_ms / 1000)
+        assert found is None or isinstance(found, dict)
+        return found
+
+    async def scan(self, address: str, table: str, prefix: str, cursor: str | None, limit: int) -> Page | None:
+        """See `Workers.scan`."""
+        asked = {"prefix": prefix, "limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+        found = await self._ask(address, f"/tables/{table}", asked)
+        return None if found is None else Page(found["items"], found["next"])
+
+    async def tables(self, address: str) -> Any:
+        """See `Workers.tables`."""
+        return await self._ask(address, "/tables", {})
+
+    async def _ask(self, address: str, path: str, asked: dict[str, str], wait_s: float = 0) -> Any:
+        timeout = httpx.Timeout(wait_s + ANSWER_WITHIN_S, connect=CONNECT_WITHIN_S)
+        try:
+            answer = await self._client.get(f"http://{address}{path}", params=asked, timeout=timeout)
+        except httpx.HTTPError as error:
+            raise Unanswered(f"worker {address}: {type(error).__name__}") from error
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        if answer.status_code == httpx.codes.MISDIRECTED_REQUEST:
+            raise NotTheOwner(f"worker {address} does not own the key")
+        if answer.status_code != httpx.codes.OK:
+            raise Unanswered(f"worker {address} answered {answer.status_code}")
+        return orjson.loads(answer.content)

@@ -1,0 +1,29 @@
+"""An order as people see it, folded from its history: for questions about a moment in the past."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import reduce
+from typing import Any
+
+from producers.orders.aggregate import ORDERS
+from schemas.envelope import Message, body_to_json, to_rfc3339
+
+
+def view_at(history: list[Message], at: datetime) -> dict[str, Any] | None:
+    """The order after all events recorded up to `at`; None before its first. The same shape as the table `orders`."""
+    past = [event for event in history if event.envelope.recorded_at <= at]
+    if not past:
+        return None
+    order = reduce(ORDERS.evolve, (event.body for event in past), ORDERS.initial)
+    return {
+        "id": past[0].envelope.subject,
+        "customer_id": order.customer_id,
+        "lines": body_to_json(order.lines),
+        "status": order.status,
+        "reason": order.reason,
+        "total_minor": order.total_minor,
+        "currency": order.currency,
+        "created_at": to_rfc3339(past[0].envelope.recorded_at),
+        "version": past[-1].envelope.version,
+    }
