@@ -55,3 +55,9 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return True  # no /proc here
     return state != "Z"
+
+
+def find_current() -> Path | None:
+    """The file that holds for this process: of `TALLY_DATA_DIR`, else the nearest upwards from here."""
+    data_dir = os.environ.get("TALLY_DATA_DIR")
+    return find(Path(data_dir) if data_dir else None, Path.cwd())

@@ -97,7 +97,7 @@ class _RunningSystem(PydanticBaseSettingsSource):
         return None, field_name, False  # all at once in __call__
 
     def __call__(self) -> dict[str, Any]:
-        found = _endpoints_file()
+        found = endpoints.find_current()
         document = endpoints.read(found) if found else {}
         return {ours: document[name] for ours, name in ENDPOINT_BY_SETTING.items() if document.get(name)}
 
@@ -237,7 +237,7 @@ class Settings:
             return "environment"
         if getattr(self.values, name) is None:
             return "not set"
-        found = _endpoints_file() if name in ENDPOINT_BY_SETTING else None
+        found = endpoints.find_current() if name in ENDPOINT_BY_SETTING else None
         return str(found) if found else "default"
 
     def shown(self, name: str) -> str:
@@ -265,8 +265,3 @@ def _environment() -> Mapping[str, str]:
 
 def _is_ours(name: str) -> bool:
     return name.upper().startswith(PREFIX)
-
-
-def _endpoints_file() -> Path | None:
-    data_dir = _environment().get("DATA_DIR")
-    return endpoints.find(Path(data_dir) if data_dir else None, Path.cwd())

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 TETHER = Path(__file__).with_name("tether.py")
 # A log is moved aside at a start when it is longer than this; one older log is kept.
@@ -28,11 +30,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run. `death_signal` is what the process gets when its parent dies."""
+    """What to run. `log` of None: it writes where we write. `death_signal` is what it gets when its parent dies."""
 
     name: str
     arguments: Sequence[str]
-    log: Path
+    log: Path | None
     environment: Mapping[str, str] = field(default_factory=dict)
     account: Account | None = None
     death_signal: signal.Signals = signal.SIGKILL
@@ -48,14 +50,12 @@ class Child:
     def __init__(self, command: Command) -> None:
         self.command = command
         self.started_at_s = time.monotonic()
-        command.log.parent.mkdir(parents=True, exist_ok=True)
-        if command.log.exists() and command.log.stat().st_size > LOG_BYTES_MAX:
-            command.log.replace(command.log.with_suffix(".1.log"))
         read_end, self._write_end = os.pipe()
         account = f"{command.account.uid}:{command.account.gid}" if command.account else "-"
         tether = [str(os.getpid()), str(int(command.death_signal)), str(read_end), account]
         try:
-            with command.log.open("ab") as log:
+            with ExitStack() as opened:
+                log = opened.enter_context(_opened(command.log)) if command.log is not None else None
                 # A session of its own: Ctrl-C reaches the supervisor alone, which then ends all in order.
                 self._process = subprocess.Popen(
                     [sys.executable, "-I", "-S", str(TETHER), *tether, *command.arguments],
@@ -63,7 +63,7 @@ class Child:
                     cwd="/" if command.account else None,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
-                    stderr=subprocess.STDOUT,
+                    stderr=None if log is None else subprocess.STDOUT,
                     pass_fds=(read_end,),
                     start_new_session=True,
                 )
@@ -115,6 +115,25 @@ class Child:
         if self._write_end >= 0:
             os.close(self._write_end)
             self._write_end = -1
+
+
+def run_to_end(command: Command, timeout_s: float) -> int | None:
+    """Run a command that ends by itself: its exit code, or None where it was killed for taking too long.
+
+    May be called in any thread: the thread stays until the command has ended.
+    """
+    child = Child(command)
+    if child.wait(timeout_s):
+        return child.exit_code
+    child.kill()
+    return None
+
+
+def _opened(log: Path) -> IO[bytes]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+        log.replace(log.with_suffix(".1.log"))
+    return log.open("ab")
 
 
 def plain_environment() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Fetches Kafka's jars from the package repository by jgo, and writes the lock anew (`--lock VERSION`).
 
-`python -m tally.local.fetch FOLDER` puts the locked files into FOLDER/jars. Progress goes to stderr; a failure is one
-line on stdout and exit code 4. Repositories and mirrors are those of jgo's own settings file.
+`python -m tally.local.fetch FOLDER` puts the locked files into FOLDER/jars. Progress goes to stderr; why it failed is
+one line in FOLDER/reason. Repositories and mirrors are those of jgo's own settings file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import requests
 from jgo.config import GlobalSettings
 from jgo.maven import MavenContext
 
-from tally.local.jars import LOCK_FILE, Jar, Lock
+from tally.local.jars import LOCK_FILE, REASON_FILE, Jar, Lock
 
 KAFKA = "org.apache.kafka:kafka_2.13"
 # Kafka logs through slf4j 1.7; its distribution adds this binding, its artifact does not name it.
@@ -33,19 +33,21 @@ MB = 1_000_000
 
 def main(arguments: list[str]) -> int:
     """Run as a script; see the module's docstring."""
+    if arguments[0] == "--lock":
+        write_lock(arguments[1])
+        return 0
+    folder = Path(arguments[0])
     try:
-        if arguments[0] == "--lock":
-            write_lock(arguments[1])
-        else:
-            fetch(Lock.read(), Path(arguments[0]))
+        fetch(Lock.read(), folder)
     except requests.RequestException as error:
-        print(f"the Maven repository is out of reach ({type(error).__name__})")
-        return 4
+        reason = f"the Maven repository is out of reach ({type(error).__name__})"
     except RuntimeError as error:
         # jgo's word for "no repository has this file"; its text goes on with addresses, the first part says which
-        print(str(error).split(" in remote repositories")[0])
-        return 4
-    return 0
+        reason = str(error).split(" in remote repositories")[0]
+    else:
+        return 0
+    (folder / REASON_FILE).write_text(reason)
+    return 4
 
 
 def fetch(lock: Lock, folder: Path) -> None:
@@ -62,12 +64,14 @@ def fetch(lock: Lock, folder: Path) -> None:
                 jar = running[finished]
                 shutil.move(finished.result(), jars / jar.file_name)
                 done += jar.bytes
-                print(f"\r  {done / MB:5.1f} of {lock.bytes / MB:.1f} MB", end="", file=sys.stderr, flush=True)
+                if sys.stderr.isatty():
+                    print(f"\r  {done / MB:5.1f} of {lock.bytes / MB:.1f} MB", end="", file=sys.stderr, flush=True)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
         finally:
-            print(file=sys.stderr)
+            if sys.stderr.isatty():
+                print(file=sys.stderr)
 
 
 def write_lock(version: str) -> None:

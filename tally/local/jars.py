@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tally.local.cache import cache_dir
+from tally.local.child import Command, run_to_end
 from tally.local.errors import LocalError, PackagesOutOfReach, Tampered
 
 LOCK_FILE = Path(__file__).with_name("kafka.lock.json")
 HASHING_THREADS = 2
 READ_BYTES = 1 << 20
+FETCHED_WITHIN_S = 900
+# In the folder that is fetched into: why that failed.
+REASON_FILE = "reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +98,12 @@ def fetch(lock: Lock) -> Path:
     home = lock.home()
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent, prefix="fetching-") as scratch:
-        run = subprocess.run(
-            [sys.executable, "-m", "tally.local.fetch", scratch],
-            check=False,
-            text=True,
-            stdout=subprocess.PIPE,
-        )
-        if run.returncode:
+        fetching = [sys.executable, "-m", "tally.local.fetch", scratch]
+        exit_code = run_to_end(Command("fetch", fetching, None, dict(os.environ)), FETCHED_WITHIN_S)
+        if exit_code != 0:
             what = f"Kafka {lock.version} ({len(lock.jars)} files, {lock.bytes // 1_000_000} MB) is"
-            raise PackagesOutOfReach(what, run.stdout.strip() or f"the fetching process ended with {run.returncode}")
+            reason = Path(scratch) / REASON_FILE
+            raise PackagesOutOfReach(what, reason.read_text() if reason.exists() else f"exit code {exit_code}")
         jars = Path(scratch) / "jars"
         verify(lock, jars)
         try:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import subprocess
 import uuid
 from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tally.local.child import Command, plain_environment
+from tally.local.child import Command, plain_environment, run_to_end
 from tally.local.errors import ServerFailed
 from tally.local.jars import Lock, installed
 from tally.local.ports import HOST, free_ports
@@ -132,15 +131,8 @@ class Kafka(Server):
     def _format(self) -> None:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         arguments = ["format", "--cluster-id", f"T{cluster_id[1:]}", "--config", str(self._settings_file)]
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            run = subprocess.run(
-                self._java("kafka.tools.StorageTool", *arguments),
-                env=plain_environment(),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                timeout=FORMAT_WITHIN_S,
-                check=False,
-            )
-        if run.returncode:
+        command = Command(
+            "kafka-format", self._java("kafka.tools.StorageTool", *arguments), self.log, plain_environment()
+        )
+        if run_to_end(command, FORMAT_WITHIN_S) != 0:
             raise ServerFailed(self.name, "could not format its data directory", self.log)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 from pathlib import Path
 
-from tally.local.child import Command, plain_environment
+from tally.local.child import Command, plain_environment, run_to_end
 from tally.local.databases import SERVICES, PostgresHost, ServiceDatabase
 from tally.local.errors import ServerFailed
 from tally.local.passwords import Passwords
@@ -116,12 +115,7 @@ class Postgres(Server):
         account, data = self.place.account, self.place.data.with_name("postgres.new")
         shutil.rmtree(data, ignore_errors=True)
         make_data_folder(data, account)
-        identity = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            tempfile.NamedTemporaryFile("w", dir=data.parent, prefix="initdb-") as password,
-            self.log.open("ab") as log,
-        ):
+        with tempfile.NamedTemporaryFile("w", dir=data.parent, prefix="initdb-") as password:
             password.write(self.passwords.of(SUPERUSER))
             password.flush()
             if account is not None:
@@ -129,16 +123,8 @@ class Postgres(Server):
             arguments = ["-D", str(data), "-U", SUPERUSER, f"--pwfile={password.name}", "--auth=scram-sha-256"]
             arguments += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
             arguments += [] if self.durable else ["--no-sync"]
-            run = subprocess.run(
-                [str(self.place.programs / "initdb"), *arguments],
-                cwd="/",
-                env=plain_environment(),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                timeout=INITDB_WITHIN_S,
-                check=False,
-                **identity,  # type: ignore[call-overload]
-            )
-        if run.returncode:
-            raise ServerFailed(self.name, "could not make its data directory", self.log)
+            initdb = [str(self.place.programs / "initdb"), *arguments]
+            command = Command("initdb", initdb, self.log, plain_environment(), account)
+            if run_to_end(command, INITDB_WITHIN_S) != 0:
+                raise ServerFailed(self.name, "could not make its data directory", self.log)
         data.rename(self.place.data)

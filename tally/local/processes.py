@@ -65,19 +65,16 @@ class OwnProcess:
 
     def __init__(self, entry: Entry, port: int, settings: Mapping[str, str], data_dir: Path) -> None:
         self.name, self.port = entry.name, port
+        # Where it writes what it does.
+        self.log = data_dir / "logs" / f"{entry.name}.log"
         self._child: Child | None = None
         wanted = {name: settings[name] for name in (*entry.needs, "schema_registry_url") if name in settings}
         self._command = Command(
             entry.name,
             [sys.executable, "-m", entry.module, *entry.arguments, entry.port_flag, str(port)],
-            data_dir / "logs" / f"{entry.name}.log",
+            self.log,
             environment_of(wanted | {"data_dir": str(data_dir)}),
         )
-
-    @property
-    def log(self) -> Path:
-        """Where it writes what it does."""
-        return self._command.log
 
     @property
     def pid(self) -> int:

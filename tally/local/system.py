@@ -23,7 +23,7 @@ import structlog
 
 from tally import endpoints
 from tally.local.addresses import Addresses
-from tally.local.child import Child, Command
+from tally.local.child import Command, run_to_end
 from tally.local.data_directory import DataDirectory
 from tally.local.errors import LocalError, ServerFailed
 from tally.local.ports import HOST, free_ports, is_free
@@ -83,6 +83,9 @@ class System:
                 if not self._supervisor.asked_to_end:
                     when_ready(self._announce())
                     self._supervisor.run()
+            except LocalError:
+                if not self._supervisor.asked_to_end:  # else something was ended in the middle of its start
+                    raise
             finally:
                 self._end()
 
@@ -168,13 +171,13 @@ class System:
         self._init_step("topics", ("tally.cli", "topics", "create"), ["kafka_bootstrap"])
 
     def _init_step(self, name: str, module: tuple[str, ...], needed: list[str]) -> None:
-        """Run one command to its end. May be called in a thread: it stays until its child has ended."""
+        """Run one command to its end; may be called in any thread."""
         settings = {key: self._addresses.settings[key] for key in needed}
         environment = environment_of(settings | {"data_dir": str(self._data_dir)})
         output = self._data_dir / "logs" / f"init-{name}.log"
-        child = Child(Command(name, [sys.executable, "-m", *module], output, environment))
-        if not child.wait(INIT_WITHIN_S):
-            child.kill()
+        command = Command(name, [sys.executable, "-m", *module], output, environment)
+        exit_code = run_to_end(command, INIT_WITHIN_S)
+        if exit_code is None:
             raise ServerFailed(name, f"did not end within {INIT_WITHIN_S:.0f} s", output)
-        if child.exit_code:
-            raise ServerFailed(name, f"ended with exit code {child.exit_code}", output)
+        if exit_code:
+            raise ServerFailed(name, f"ended with exit code {exit_code}", output)

