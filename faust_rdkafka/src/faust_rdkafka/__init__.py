@@ -1,1 +1,41 @@
-"""Faust over librdkafka: batches, each one Kafka transaction."""
+"""A Faust transport on librdkafka: records in batches, one Kafka transaction per batch, exactly once."""
+
+from .app import App
+from .codecs import BYTES, JSON, STR, Codec
+from .errors import Abandoned, Fenced, Misconfigured, NoDeadLetter, TransportError
+from .fatal import EXIT_FATAL
+from .options import Options
+from .partitioner import partition_of
+from .records import FAILED, UNDECODABLE, Batch, BatchSchema, RawRecord
+from .recovery import TableManager
+from .running import run
+from .stats import Stats
+from .table import Table
+from .table_partition import CommittedPartition, TablePartition
+
+__all__ = [
+    "App",
+    "run",
+    "Batch",
+    "BatchSchema",
+    "RawRecord",
+    "UNDECODABLE",
+    "FAILED",
+    "Table",
+    "TableManager",
+    "TablePartition",
+    "CommittedPartition",
+    "Codec",
+    "STR",
+    "BYTES",
+    "JSON",
+    "Options",
+    "Stats",
+    "partition_of",
+    "EXIT_FATAL",
+    "TransportError",
+    "Misconfigured",
+    "NoDeadLetter",
+    "Abandoned",
+    "Fenced",
+]

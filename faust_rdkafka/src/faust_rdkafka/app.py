@@ -1,0 +1,118 @@
+"""The Faust app of this transport: its options, and the few methods that Faust has no name for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import fields
+from typing import Any
+
+import faust
+from mode.utils.futures import maybe_async
+
+from .batches import BatchTimer
+from .fatal import end_process
+from .options import Options
+from .producer import milliseconds
+from .records import Headers, RawRecord
+from .recovery import TableManager
+from .stats import Stats
+from .supervisor import RestartAtOnce
+from .table import Table
+
+
+class App(faust.App):
+    """A faust.App whose batches are Kafka transactions. Options beside Faust's settings: see `Options`."""
+
+    def __init__(self, id: str, **settings: Any) -> None:
+        own = {f.name: settings.pop(f.name) for f in fields(Options) if f.name in settings}
+        self.options = Options(**own)
+        self.stats = Stats()
+        self._restored_hooks: list[Callable[[set[int]], Any]] = []
+        self._dropped_hooks: list[Callable[[set[int]], Any]] = []
+        self._timers: list[BatchTimer] = []
+        self._commit_hooks: list[Callable[[str, int, Collection[Any]], object]] = []
+        settings.setdefault("Table", Table)
+        settings.setdefault("TableManager", TableManager)
+        settings.setdefault("agent_supervisor", RestartAtOnce)
+        settings.setdefault("store", "memory://")
+        settings.setdefault("topic_disable_leader", True)
+        # The consumer waits for the running batch by itself, with its own bound.
+        settings.setdefault("stream_wait_empty", False)
+        super().__init__(id, **settings)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Never Faust's own transactions: one for each partition and destination, they split a batch."""
+        return False
+
+    @property
+    def ready(self) -> bool:
+        """Partitions are assigned and their tables restored."""
+        return self._consumer is not None and bool(self._consumer.batches.ready)
+
+    def emit(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers | None = None,
+        partition: int | None = None,
+        timestamp: float | None = None,
+    ) -> None:
+        """Put a record into the running batch's transaction. `timestamp` is in seconds."""
+        self.producer.add((topic, key, value, -1 if partition is None else partition, headers, milliseconds(timestamp)))
+
+    def set_aside(self, record: RawRecord, reason: str, error: BaseException) -> None:
+        """Send a record's dead letter, by the hook, in the running batch's transaction; NoDeadLetter without one."""
+        self.consumer.batches.set_aside(record, reason, error)
+
+    def batch_timer(self, interval_s: float) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+        """Call a coroutine function between batches, each time in a fenced transaction of its own."""
+
+        def declare(function: Callable[[], Any]) -> Callable[[], Any]:
+            self._timers.append(BatchTimer(interval_s, function))
+            return function
+
+        return declare
+
+    def on_partitions_restored(self, callback: Callable[[set[int]], Any]) -> Callable[[set[int]], Any]:
+        """Call with partition numbers when their tables are restored, before their first record."""
+        self._restored_hooks.append(callback)
+        return callback
+
+    def on_partitions_dropped(self, callback: Callable[[set[int]], Any]) -> Callable[[set[int]], Any]:
+        """Call with partition numbers when their tables were let go."""
+        self._dropped_hooks.append(callback)
+        return callback
+
+    def on_commit(
+        self, callback: Callable[[str, int, Collection[Any]], object]
+    ) -> Callable[[str, int, Collection[Any]], object]:
+        """Call with (table name, partition, keys) after each commit, for each table partition that changed."""
+        self._commit_hooks.append(callback)
+        return callback
+
+    async def tell_restored(self, partitions: set[int]) -> None:
+        for hook in self._restored_hooks:
+            await maybe_async(hook(set(partitions)))
+
+    async def tell_dropped(self, partitions: set[int]) -> None:
+        for hook in self._dropped_hooks:
+            await maybe_async(hook(set(partitions)))
+
+    def fatal(self, error: BaseException | None) -> None:
+        """End the process: what it holds in memory and what Kafka holds may differ from here."""
+        end_process(error)
+
+    # -- Faust's hooks
+
+    def _new_consumer(self) -> Any:
+        consumer = super()._new_consumer()
+        consumer.batches.timers = self._timers
+        consumer.batches.on_commit = self._commit_hooks
+        return consumer
+
+    async def on_stop(self) -> None:
+        if self._consumer is not None and self._consumer.started:
+            await self._consumer.finish()
+        await super().on_stop()

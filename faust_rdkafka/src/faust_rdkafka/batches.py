@@ -1,0 +1,297 @@
+"""The heart: takes what was fetched, runs it through the agents, commits it; one batch at a time.
+
+The path of a batch:
+1. take what the fetch thread gathered; drop it if it is of an older epoch;
+2. deliver: one event a partition (BatchSchema) or a record; wait until the last is acknowledged;
+3. an agent raised: undo everything, then deliver again record by record; undo only the record that raises, and put
+   its dead letter in its place;
+4. one transaction: what was sent, the last value of each dirty key, the offsets with the metadata of the assignment;
+5. committed: forget the undo logs, move the positions, tell those who wait for commits;
+   abandoned: undo everything; whoever owns the partitions next reads the records again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from confluent_kafka import Message, TopicPartition
+from faust.types import TP
+
+from .attempt import Attempt
+from .errors import Abandoned, Fenced, NoDeadLetter
+from .fetch import Fetcher, Gathered
+from .producer import Producer, in_batch_timer
+from .records import FAILED, UNDECODABLE, RawRecord, raw_record
+from .stats import Stats
+from .table import Table
+from .table_partition import TablePartition
+from .transaction import Content, Outgoing
+
+log = logging.getLogger(__name__)
+
+Changed = list[tuple[Table, TablePartition, list[tuple[Any, Any]]]]
+
+
+class BatchTimer:
+    """A coroutine function that is due every `interval_s` seconds, counted from the end of its last run."""
+
+    def __init__(self, interval_s: float, function: Callable[[], Awaitable[object]]) -> None:
+        self.interval_s = interval_s
+        self.function = function
+        self.due = 0.0
+
+
+class BatchLoop:
+    """Runs on the event loop as Faust's fetcher task; `busy` is held while a batch is between step 1 and 5."""
+
+    def __init__(self, app: Any, fetcher: Fetcher, stats: Stats) -> None:
+        self._app = app
+        self._fetcher = fetcher
+        self._stats = stats
+        self._woken = asyncio.Event()
+        self._attempt: Attempt | None = None
+        self._stopping = False
+        self.busy = asyncio.Lock()
+        self.ready = False  # partitions are assigned and restored
+        self.positions: dict[TP, int] = {}  # next offset to process; moves past markers
+        self._offsets: dict[TP, int] = {}  # next offset to commit
+        self.timers: list[BatchTimer] = []
+        self.on_commit: list[Callable[[str, int, Any], object]] = []
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def run(self) -> None:
+        try:
+            while not self._stopping:
+                async with self.busy:
+                    worked = await self._step()
+                if not worked:
+                    await self._sleep()
+        except (Fenced, NoDeadLetter) as error:
+            self._app.transport.fatal(error)
+        except Exception as error:  # state and Kafka may disagree from here: a restart reads both anew
+            log.exception("a batch failed for a reason of the transport's own")
+            self._app.transport.fatal(error)
+
+    async def finish(self) -> None:
+        """Take no more batches and wait for the running one."""
+        self._stopping = True
+        self._woken.set()
+        async with self.busy:
+            pass
+
+    def give_up(self) -> None:
+        """The running batch will not end: its deliveries are not waited for."""
+        self._stopping = True
+        if self._attempt is not None:
+            self._attempt.give_up()
+
+    def agent_failed(self, error: BaseException) -> None:
+        if self._attempt is None or self._attempt.done.is_set():
+            self._app.transport.fatal(error)  # outside of any batch: nothing says which record it was
+        else:
+            self._attempt.fail(error)
+
+    def assigned(self, starts: dict[TP, int]) -> None:
+        self.positions = dict(starts)
+        self._offsets = dict(starts)
+
+    def revoked(self) -> None:
+        self.ready = False
+        self.positions = {}
+        self._offsets = {}
+
+    # -- one step
+
+    async def _step(self) -> bool:
+        if not self.ready:
+            return False
+        gathered = self._fetcher.take()
+        if gathered is not None:
+            await self._run_batch(gathered)
+        timers = await self._run_due_timers()
+        if self._app.producer.aside and self.ready and self._offsets and not self._stopping:
+            await self._commit(dict(self._offsets))
+        return gathered is not None or timers
+
+    async def _sleep(self) -> None:
+        due = min((timer.due for timer in self.timers), default=None) if self.ready else None
+        wait_s = None if due is None else max(due - time.monotonic(), 0)
+        try:
+            await asyncio.wait_for(self._woken.wait(), wait_s)
+        except TimeoutError:
+            pass
+        self._woken.clear()
+
+    async def _run_batch(self, gathered: Gathered) -> None:
+        if gathered.count:
+            began = time.perf_counter()
+            offsets = {tp: messages[-1].offset() + 1 for tp, messages in gathered.records.items()}
+            error = await self._deliver(gathered.records)
+            if error is not None:
+                self._undo()
+                if self._stopping or not self.ready:
+                    return
+                log.warning("an agent raised %r: running %d records one by one", error, gathered.count)
+                if not await self._run_one_by_one(gathered.records):
+                    return
+            self._stats.agent_s += time.perf_counter() - began
+            if not await self._commit(offsets):
+                return
+            self._stats.batches += 1
+            self._stats.records += gathered.count
+        for tp, end in gathered.ends.items():
+            if tp in self.positions:
+                self.positions[tp] = max(self.positions[tp], end)
+
+    async def _deliver(self, records: dict[TP, list[Message]]) -> BaseException | None:
+        app = self._app
+        attempt = self._attempt = Attempt(app.consumer_generation_id)
+        try:
+            for tp, messages in records.items():
+                app.topics.deliver(tp, messages, attempt, self._refused)
+            attempt.one_ended()
+            await attempt.done.wait()
+        finally:
+            self._attempt = None
+        return attempt.error
+
+    def _refused(self, message: Message, error: Exception) -> None:
+        self.set_aside(raw_record(message), UNDECODABLE, error)
+
+    async def _run_one_by_one(self, records: dict[TP, list[Message]]) -> bool:
+        """False when the worker stopped in the middle; all is undone then."""
+        self._stats.reruns += 1
+        producer: Producer = self._app.producer
+        for tp, messages in records.items():
+            for message in messages:
+                sent = len(producer.of_batch)
+                for rows in self._all_rows():
+                    rows.begin_record()
+                error = await self._deliver({tp: [message]})
+                self._end_record(keep=error is None)
+                if error is not None:
+                    if self._stopping:
+                        self._undo()
+                        return False
+                    del producer.of_batch[sent:]
+                    self.set_aside(raw_record(message), FAILED, error)
+        return True
+
+    def _end_record(self, keep: bool) -> None:
+        for rows in self._all_rows():
+            rows.end_record(keep)
+
+    def set_aside(self, record: RawRecord, reason: str, error: BaseException) -> None:
+        """Put a record's dead letter into the running batch's transaction."""
+        hook = self._app.transport.options.dead_letter
+        place = f"{record.topic}[{record.partition}]@{record.offset}"
+        if hook is None:
+            raise NoDeadLetter(f"{place} is {reason}: {error!r}; no dead_letter hook is set") from error
+        log.warning("dead letter: %s is %s: %r", place, reason, error)
+        topic, key, value, headers = hook(record, reason, error)
+        self._app.producer.of_batch.append((topic, key, value, -1, headers, 0))
+        self._stats.dead_letters += 1
+
+    async def _run_due_timers(self) -> bool:
+        ran = False
+        for timer in self.timers:
+            if not self.ready or not self._offsets or self._stopping or timer.due > time.monotonic():
+                continue
+            with _timer_context():
+                await timer.function()
+            timer.due = time.monotonic() + timer.interval_s
+            if self._app.producer.of_batch or any(changed for _, _, changed in self._changed()):
+                await self._commit(dict(self._offsets))
+                self._stats.timer_batches += 1
+            ran = True
+        return ran
+
+    # -- the transaction
+
+    async def _commit(self, offsets: dict[TP, int]) -> bool:
+        """Whether it was committed. If not, all was undone, but for what was sent aside."""
+        app, fetcher = self._app, self._fetcher
+        producer: Producer = app.producer
+        epoch = fetcher.epoch
+        aside, producer.aside = producer.aside, []
+        changed = self._changed()
+        records: list[Outgoing] = [*producer.of_batch, *aside]
+        content = Content(
+            records,
+            len(records),
+            [TopicPartition(tp.topic, tp.partition, offset) for tp, offset in offsets.items()],
+            fetcher.metadata,
+            lambda: fetcher.epoch == epoch,
+        )
+        records.extend(_changelog_records(changed))
+        try:
+            await asyncio.get_running_loop().run_in_executor(producer.pool, producer.transactions.run, content)
+        except Abandoned as why:
+            log.warning("batch abandoned: %s", why)
+            self._stats.abandoned += 1
+            producer.aside = aside + producer.aside
+            self._undo()
+            self.ready = False  # until the assignment that must follow
+            fetcher.drop_until_rebalance()
+            return False
+        producer.of_batch = []
+        self._stats.outputs += content.changelog_at
+        self._stats.changelog_records += len(records) - content.changelog_at
+        self._offsets.update(offsets)
+        for tp, offset in offsets.items():
+            self.positions[tp] = max(self.positions.get(tp, 0), offset)
+        self._committed(changed, content)
+        return True
+
+    def _committed(self, changed: Changed, content: Content) -> None:
+        for table, rows, _ in changed:
+            rows.committed_now()
+            last = content.changelog_offsets.get((table.changelog_topic_name, rows.number))
+            if last is not None:
+                rows.changelog_offset = last
+        for table, rows, changes in changed:
+            if changes:
+                keys = [key for key, _ in changes]
+                for callback in self.on_commit:
+                    callback(table.name, rows.number, keys)
+
+    def _changed(self) -> Changed:
+        return [
+            (table, rows, rows.changes())
+            for table in self._app.tables.values()
+            for rows in table.owned().values()
+            if rows.undo
+        ]
+
+    def _undo(self) -> None:
+        self._app.producer.of_batch = []
+        for rows in self._all_rows():
+            rows.roll_back()
+
+    def _all_rows(self) -> Iterator[TablePartition]:
+        for table in self._app.tables.values():
+            yield from table.owned().values()
+
+
+def _changelog_records(changed: Changed) -> Iterator[Outgoing]:
+    for table, rows, changes in changed:
+        topic, number = table.changelog_topic_name, rows.number
+        keys, values = table.key_codec.dumps, table.value_codec.dumps
+        for key, value in changes:
+            yield topic, keys(key), None if value is None else values(value), number, None, 0
+
+
+@contextmanager
+def _timer_context() -> Iterator[None]:
+    token = in_batch_timer.set(True)
+    try:
+        yield
+    finally:
+        in_batch_timer.reset(token)

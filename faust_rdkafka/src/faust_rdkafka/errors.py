@@ -1,0 +1,64 @@
+"""The errors of this transport, and what kind an error of librdkafka is.
+
+TransportError
+├── Misconfigured            the program or the topics do not fit together; does not heal by a retry
+├── NoDeadLetter             a record could not be handled and there is no hook to set it aside
+├── Abandoned                the batch's partitions were taken away; the next owner does its work
+└── Fenced                   another instance has taken over, or librdkafka cannot go on: the process must end
+"""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError, KafkaException
+
+# The group moved on: the consumer will see a rebalance, which brings valid metadata.
+EPOCH_CODES = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
+    }
+)
+FENCED_CODES = frozenset(
+    {
+        KafkaError._FENCED,
+        KafkaError._FATAL,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.TRANSACTION_COORDINATOR_FENCED,
+    }
+)
+
+
+class TransportError(Exception):
+    """Anything that this transport raises by itself."""
+
+
+class Misconfigured(TransportError):
+    """Settings or topics that cannot work; the message names them."""
+
+
+class NoDeadLetter(TransportError):
+    """A record could not be handled, and no `dead_letter` hook says what to do with it."""
+
+
+class Abandoned(TransportError):
+    """The partitions of the running batch are no longer ours."""
+
+
+class Fenced(TransportError):
+    """The process cannot go on with its transactional or static id."""
+
+
+def cause(error: KafkaException) -> KafkaError:
+    """The KafkaError inside a KafkaException."""
+    return error.args[0]
+
+
+def is_epoch(error: KafkaError) -> bool:
+    return error.code() in EPOCH_CODES
+
+
+def is_fatal(error: KafkaError) -> bool:
+    return bool(error.fatal()) or error.code() in FENCED_CODES

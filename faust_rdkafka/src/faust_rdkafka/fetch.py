@@ -1,0 +1,294 @@
+"""The thread that owns librdkafka's consumer: it gathers records while the event loop works, and serves rebalances."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from faust.types import TP
+
+from .options import Options
+from .restore import patiently
+from .stats import Stats
+
+log = logging.getLogger(__name__)
+
+_IDLE_S = 0.2  # how late a stop or a subscription can be noticed; data and rebalances wake the poll at once
+_BUSY_S = 0.002  # while the loop works: gather in larger grabs instead of one wake-up a record
+
+
+class Listener(Protocol):
+    """What the consumer does, on the event loop, when partitions come and go."""
+
+    async def assigned(self, starts: dict[TP, int]) -> None: ...
+    async def revoked(self, partitions: set[TP]) -> None: ...
+    def wake(self) -> None: ...
+    def failed(self, error: BaseException) -> None: ...
+
+
+@dataclass
+class Gathered:
+    """Records of one assignment, ready to become a batch."""
+
+    records: dict[TP, list[Message]] = field(default_factory=dict)
+    ends: dict[TP, int] = field(default_factory=dict)  # next offset at the end of a partition, past markers
+    count: int = 0
+    size_bytes: int = 0
+    since: float = 0.0
+
+    def add(self, message: Message) -> None:
+        tp = TP(message.topic(), message.partition())
+        found = self.records.get(tp)
+        if found is None:
+            self.records[tp] = [message]
+        else:
+            found.append(message)
+        if not self.count:
+            self.since = time.monotonic()
+        self.count += 1
+        self.size_bytes += _size(message)
+
+
+class Fetcher:
+    """Started once; `take` and `epoch` are for the event loop, the rest happens in the thread."""
+
+    def __init__(self, config: dict[str, Any], options: Options, listener: Listener, stats: Stats) -> None:
+        self._config = config
+        self._options = options
+        self._listener = listener
+        self._stats = stats
+        self._linger_s = options.batch_linger_ms / 1000
+        self._lock = threading.Lock()
+        self._room = threading.Event()
+        self._gathered = Gathered()
+        self._carry: deque[Message] = deque()
+        self._hungry = False
+        self._dropping = False
+        self._stop = False
+        self._subscription: list[str] | None = None
+        self._starts: list[TopicPartition] = []
+        self.epoch = 0  # counts assignments and revocations: what was read before a change is never used after it
+        self.metadata: Any = None  # the group's, of the present assignment
+        self.lost = False
+
+    # -- event loop
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._consumer = confluent_kafka.Consumer(self._config, logger=log)
+        self._thread = threading.Thread(target=self._run, name="rdkafka-fetch", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        self._stop = True
+        self._room.set()
+        await self._loop.run_in_executor(None, self._thread.join, 30)
+
+    def subscribe(self, topics: list[str]) -> None:
+        self._subscription = topics
+
+    def take(self) -> Gathered | None:
+        """What is there; None when nothing is, and then the listener is woken as soon as there is."""
+        with self._lock:
+            if self._ready():
+                gathered, self._gathered = self._gathered, Gathered()
+                self._hungry = False
+                self._room.set()
+                return gathered
+            self._hungry = True
+            return None
+
+    def drop_until_rebalance(self) -> None:
+        """The group moved on without us: keep polling for the rebalance and throw records away."""
+        with self._lock:
+            self._dropping = True
+            self._clear()
+        self._room.set()
+
+    # -- thread
+
+    def _run(self) -> None:
+        try:
+            while not self._stop:
+                if self._subscription is not None:
+                    topics, self._subscription = self._subscription, None
+                    self._consumer.subscribe(
+                        topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+                    )
+                self._gather()
+            self._consumer.close()
+        except BaseException as error:
+            self._loop.call_soon_threadsafe(self._listener.failed, error)
+
+    def _gather(self) -> None:
+        room = self._refill()
+        if room <= 0 and not self._dropping:
+            self._room.wait(_IDLE_S)
+            self._room.clear()
+            return
+        room = max(room, 1)
+        epoch = self.epoch
+        first = self._consumer.poll(self._patience_s())
+        if first is None:
+            self._hand_over()
+            return
+        began = time.perf_counter()
+        messages = [first]
+        if room > 1:
+            messages += self._consumer.consume(room - 1, 0 if self._hungry else _BUSY_S)
+        if self.epoch != epoch:
+            # A rebalance came in the middle: these may be of either assignment, read them again.
+            self._read_again()
+            return
+        if not self._dropping:
+            self._keep(messages)
+            self._hand_over()
+        self._stats.fetch_s += time.perf_counter() - began
+
+    def _patience_s(self) -> float:
+        with self._lock:
+            if self._hungry and self._gathered.count:
+                return max(self._gathered.since + self._linger_s - time.monotonic(), 0)
+        return _IDLE_S
+
+    def _keep(self, messages: list[Message]) -> None:
+        with self._lock:
+            for message in messages:
+                self._add(message)
+
+    def _add(self, message: Message) -> None:
+        error = message.error()
+        if error is None:
+            gathered, options = self._gathered, self._options
+            full = gathered.count >= options.batch_records_max or (
+                gathered.count and gathered.size_bytes + _size(message) > options.batch_bytes_max
+            )
+            if self._carry or full:
+                self._carry.append(message)
+            else:
+                gathered.add(message)
+        elif error.code() == KafkaError._PARTITION_EOF:
+            # After all its records: those in `_carry` come later, so this end is not yet reached.
+            if not self._carry:
+                self._gathered.ends[TP(message.topic(), message.partition())] = message.offset()
+        elif error.fatal():
+            raise KafkaException(error)
+        else:
+            log.warning("consumer: %s", error)
+
+    def _refill(self) -> int:
+        """Move what did not fit into the last batch into this one; how many records there is room for."""
+        with self._lock:
+            carried, self._carry = self._carry, deque()
+            while carried:
+                if self._carry:
+                    self._carry.extend(carried)
+                    break
+                self._add(carried.popleft())
+            if self._carry or self._gathered.size_bytes >= self._options.batch_bytes_max:
+                room = 0
+            else:
+                room = self._options.batch_records_max - self._gathered.count
+        self._hand_over()
+        return room
+
+    def _ready(self) -> bool:
+        gathered = self._gathered
+        if not gathered.count:
+            return bool(gathered.ends)
+        if not self._linger_s or self._carry or gathered.count >= self._options.batch_records_max:
+            return True
+        return time.monotonic() - gathered.since >= self._linger_s
+
+    def _hand_over(self) -> None:
+        with self._lock:
+            if not (self._hungry and self._ready()):
+                return
+            self._hungry = False
+        self._loop.call_soon_threadsafe(self._listener.wake)
+
+    def _clear(self) -> None:
+        self._gathered = Gathered()
+        self._carry.clear()
+
+    def _read_again(self) -> None:
+        if self._starts and not self._stop:
+            self._consumer.assign(self._starts)
+        with self._lock:
+            self._clear()
+
+    # -- rebalance callbacks: they run in the thread, inside poll or consume
+
+    def _new_epoch(self) -> None:
+        with self._lock:
+            self.epoch += 1
+            self._clear()
+            self._dropping = False
+
+    def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        self._new_epoch()
+        self._stats.rebalances += 1
+        # Waits for a previous owner's open transaction (the consumer is read_committed).
+        starts = patiently(lambda: _committed(consumer, partitions), lambda: self._stop)
+        for tp in starts:
+            if tp.offset < 0:
+                # A number, not "beginning": timer batches commit the offsets of partitions that are still unread.
+                tp.offset = patiently(partial(self._first_offset, consumer, tp), lambda: self._stop)
+        self._starts = starts
+        # The metadata of this very generation: taken later it could be that of a membership lost since,
+        # and offsets sent with an empty member id are not fenced at all.
+        self.metadata = consumer.consumer_group_metadata()
+        self._in_loop(self._listener.assigned({TP(tp.topic, tp.partition): tp.offset for tp in starts}))
+        self.lost = False
+        if not self._stop:
+            consumer.assign(starts)
+
+    def _first_offset(self, consumer: Any, tp: TopicPartition) -> int:
+        low, high = consumer.get_watermark_offsets(TopicPartition(tp.topic, tp.partition), timeout=10)
+        return int(high if self._config.get("auto.offset.reset") == "latest" else low)
+
+    def _on_revoke(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        self._new_epoch()
+        self._starts = []
+        self._in_loop(self._listener.revoked({TP(tp.topic, tp.partition) for tp in partitions}))
+        consumer.unassign()
+
+    def _on_lost(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        # Another worker may own them already; the running transaction will be refused.
+        log.warning("partitions lost: %s", partitions)
+        self.lost = True
+        self._on_revoke(consumer, partitions)
+
+    def _in_loop(self, work: Coroutine[Any, Any, None]) -> None:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        while True:
+            try:
+                return future.result(0.5)
+            except TimeoutError:
+                if future.done():
+                    raise
+                if self._stop:
+                    future.cancel()
+                    return None
+
+
+def _committed(consumer: Any, partitions: list[TopicPartition]) -> list[TopicPartition]:
+    found: list[TopicPartition] = consumer.committed(partitions, timeout=10)
+    for tp in found:
+        if tp.error:
+            raise KafkaException(tp.error)
+    return found
+
+
+def _size(message: Message) -> int:
+    key = message.key()
+    return len(message) + (len(key) if key else 0)

@@ -1,0 +1,92 @@
+"""The transport's own settings, and the librdkafka configurations made from them."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .records import DeadLetter
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What App takes beside Faust's settings; the README says what each means."""
+
+    instance: str | None = None
+    client_id: str | None = None
+    batch_records_max: int = 2000
+    batch_bytes_max: int = 8 << 20
+    batch_linger_ms: float = 0
+    # An open transaction holds back read_committed readers, so a dead worker's must end soon;
+    # a batch's own transaction lasts milliseconds.
+    transaction_timeout_ms: int = 10_000
+    session_timeout_ms: int = 6_000
+    dead_letter: DeadLetter | None = None
+    librdkafka: Mapping[str, Any] = field(default_factory=dict)
+
+    def overrides(self, role: str) -> dict[str, Any]:
+        """The user's librdkafka settings for `consumer` or `producer`; a role in front limits a setting to it."""
+        found = {}
+        for name, value in self.librdkafka.items():
+            head, _, rest = name.partition(".")
+            if head == role:
+                found[rest] = value
+            elif head not in ("consumer", "producer"):
+                found[name] = value
+        return found
+
+
+def client_config(options: Options, bootstrap: str, client_id: str) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": bootstrap,
+        "client.id": options.client_id or client_id,
+        # A broker that comes back is found within a second, not after librdkafka's default of up to ten.
+        "reconnect.backoff.ms": 20,
+        "reconnect.backoff.max.ms": 1000,
+    }
+
+
+def consumer_config(options: Options, client: Mapping[str, Any], group: str) -> dict[str, Any]:
+    return {
+        **client,
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,  # positions move past transaction markers by it
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+        # Partition n of every topic on one worker: of the classic assignors only range keeps that.
+        "partition.assignment.strategy": "range",
+        "session.timeout.ms": options.session_timeout_ms,
+        "heartbeat.interval.ms": max(options.session_timeout_ms // 6, 200),
+        "fetch.wait.max.ms": 500,  # the broker answers at the first record; idle fetches cost processor time
+        "topic.metadata.refresh.fast.interval.ms": 50,  # topics made a moment ago are found at once
+        "fetch.queue.backoff.ms": 5,
+        "fetch.error.backoff.ms": 20,
+        "queued.max.messages.kbytes": 32768,
+        **({"group.instance.id": options.instance} if options.instance is not None else {}),
+        **options.overrides("consumer"),
+    }
+
+
+def producer_config(options: Options, client: Mapping[str, Any], app_id: str) -> dict[str, Any]:
+    slot = options.instance if options.instance is not None else f"{socket.gethostname()}-{os.getpid()}"
+    return {
+        **client,
+        "transactional.id": f"{app_id}-{slot}",
+        "transaction.timeout.ms": options.transaction_timeout_ms,
+        "partitioner": "murmur2_random",  # as Java clients; librdkafka's default is CRC32
+        "linger.ms": 0,
+        # The first produce of a transaction is refused (CONCURRENT_TRANSACTIONS) while the last one's markers are
+        # written; with the default back-off of 100 ms each small transaction would take 40-100 ms.
+        "retry.backoff.ms": 2,
+        "retry.backoff.max.ms": 10,
+        "queue.buffering.max.messages": 1_000_000,
+        "queue.buffering.max.kbytes": 1 << 20,
+        "batch.num.messages": 10_000,
+        "batch.size": 1 << 20,
+        **options.overrides("producer"),
+    }

@@ -1,0 +1,103 @@
+"""Faust's table manager and its recovery, cut down to: declare changelogs, restore, say when tables are ready."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from faust.tables.manager import TableManager as FaustTableManager
+from faust.types import TP
+from mode import Service
+
+from .errors import TransportError
+from .restore import restore
+
+
+class Recovery(Service):
+    """Restores the tables' partitions whenever partitions are assigned, before any record is read."""
+
+    in_recovery = False
+
+    def __init__(self, app: Any, tables: Any, **options: Any) -> None:
+        self.app = app
+        self.tables = tables
+        self.completed = asyncio.Event()
+        super().__init__(**options)
+
+    def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Tables stay until the next assignment says which of them go."""
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        app, tables = self.app, list(self.tables.values())
+        wanted = {tp.partition for tp in assigned}
+        held = {number for table in tables for number in table.owned()}
+        dropped = held if app.consumer.lost else held - wanted
+        for table in tables:
+            table.hide()
+            for number in dropped:
+                table.drop(number)
+        if dropped:
+            await app.tell_dropped(dropped)
+        self.in_recovery = True
+        try:
+            await asyncio.get_running_loop().run_in_executor(
+                None,
+                restore,
+                tables,
+                wanted,
+                app.transport.client_config(),
+                app.stats,
+                lambda: app.consumer.should_stop or app.should_stop,
+            )
+        finally:
+            self.in_recovery = False
+        if app.should_stop:
+            return
+        for table in tables:
+            for number in wanted:
+                table.publish(number)
+            await table.call_recover_callbacks()
+        if wanted:
+            await app.tell_restored(wanted)
+        self._resume()
+
+    def _resume(self) -> None:
+        app = self.app
+        self.completed.set()
+        app.flow_control.resume()
+        app.consumer.resume_flow()
+        self.tables.on_actives_ready()
+        self.tables.on_standbys_ready()
+
+
+class TableManager(FaustTableManager):
+    _recovery: Recovery | None = None
+
+    @property
+    def recovery(self) -> Any:
+        if self._recovery is None:
+            self._recovery = Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
+
+    async def on_start(self) -> None:
+        # Not Faust's second of waiting: tables are declared before the app starts.
+        await self._update_channels()
+        await self.recovery.start()
+
+    async def _update_channels(self) -> None:
+        # The consumer does not subscribe to changelogs; the restore reads them by itself.
+        self._tables_finalized.set()
+        for table in self.values():
+            await table.maybe_start()
+        self._tables_registered.set()
+
+    def add(self, table: Any) -> Any:
+        if table.name in self:
+            raise TransportError(f"table {table.name!r} is declared twice")
+        if self._tables_finalized.is_set():
+            raise TransportError(f"table {table.name!r} is declared after the app started")
+        self[table.name] = table
+        self._changelogs[table.changelog_topic_name] = table
+        return table

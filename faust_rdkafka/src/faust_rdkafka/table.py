@@ -1,0 +1,157 @@
+"""Faust's table over partitions of rows in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import faust
+from faust.streams import current_event
+
+from .codecs import JSON, STR, Codec
+from .errors import Misconfigured
+from .table_partition import CommittedPartition, TablePartition
+
+
+class Table(faust.Table):
+    """A plain (not windowed) table; a key belongs to the partition of the event that touches it.
+
+    Values are immutable or replaced as a whole: what is changed in place cannot be undone.
+    """
+
+    def __init__(self, app: Any, *, key_codec: Codec = STR, value_codec: Codec = JSON, **options: Any) -> None:
+        for name in ("window", "is_global", "use_partitioner"):
+            if options.get(name):
+                raise Misconfigured(f"table {options.get('name')!r}: {name} is not supported by rdkafka://")
+        super().__init__(app, **options)
+        self.key_codec = key_codec
+        self.value_codec = value_codec
+        self._partitions: dict[int, TablePartition] = {}
+        self._committed: dict[int, CommittedPartition] = {}
+
+    def using_window(self, window: Any, *, key_index: bool = False) -> Any:
+        raise Misconfigured(f"table {self.name!r}: windows are not supported by rdkafka://")
+
+    @property
+    def changelog_topic_name(self) -> str:
+        return f"{self.app.conf.id}-{self.name}-changelog"
+
+    async def on_start(self) -> None:
+        """Nothing of Faust's: the changelog is declared with the subscription, rows come by the restore."""
+
+    # -- by partition
+
+    def partition(self, number: int) -> TablePartition:
+        """The rows of an owned partition, as the running batch sees them; KeyError when it is not owned."""
+        return self._partitions[number]
+
+    def committed(self, number: int) -> CommittedPartition:
+        """The same rows without what is not committed yet; KeyError when the partition is not owned."""
+        return self._committed[number]
+
+    def partitions_owned(self) -> set[int]:
+        return set(self._committed)
+
+    def read(self, key: Any, latest: bool = False, partition: int | None = None) -> Any:
+        """A row or None, from committed state unless `latest`; without a partition all owned ones are asked."""
+        views: Any = self._partitions if latest else self._committed
+        if partition is not None:
+            return views[partition].get(key)
+        for view in views.values():
+            row = view.get(key)
+            if row is not None:
+                return row
+        return None
+
+    # -- Faust's dictionary
+
+    def _here(self) -> TablePartition | None:
+        event = current_event()
+        return None if event is None else self._partitions[event.message.partition]
+
+    def _writable(self) -> TablePartition:
+        partition = self._here()
+        if partition is None:
+            raise TypeError("Cannot modify table key from outside of stream iteration")
+        return partition
+
+    def _holding(self, key: Any) -> Any:
+        partition = self._here()
+        if partition is not None:
+            return partition
+        # Outside of a stream nobody may see what could still be undone.
+        for view in self._committed.values():
+            if key in view:
+                return view
+        return {}
+
+    def _views(self) -> Iterator[Any]:
+        partition = self._here()
+        if partition is not None:
+            yield partition
+        else:
+            yield from list(self._committed.values())
+
+    def __getitem__(self, key: Any) -> Any:
+        row = self._holding(key).get(key)
+        return self.__missing__(key) if row is None else row
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return self._holding(key).get(key, default)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._writable()[key] = value
+
+    def __delitem__(self, key: Any) -> None:
+        del self._writable()[key]
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        return self._writable().pop(key, *default)
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        return self._writable().setdefault(key, default)
+
+    def update(self, *args: Any, **named: Any) -> None:
+        self._writable().update(*args, **named)
+
+    def clear(self) -> None:
+        self._writable().clear()
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._holding(key)
+
+    def __len__(self) -> int:
+        return sum(len(view) for view in self._views())
+
+    def __iter__(self) -> Iterator[Any]:
+        for view in self._views():
+            yield from view
+
+    def keys(self) -> Any:
+        return list(self)
+
+    def values(self) -> Any:
+        return [row for view in self._views() for row in view.values()]
+
+    def items(self, *args: Any, **named: Any) -> Any:
+        return [item for view in self._views() for item in view.items()]
+
+    # -- what the transport calls
+
+    def owned(self) -> dict[int, TablePartition]:
+        return self._partitions
+
+    def adopt(self, number: int) -> TablePartition:
+        """The partition to restore into; readers do not see it before `publish`."""
+        return self._partitions.setdefault(number, TablePartition(number))
+
+    def publish(self, number: int) -> None:
+        self._committed[number] = CommittedPartition(self._partitions[number])
+
+    def hide(self) -> None:
+        """No partition can be queried until it is restored again."""
+        self._committed.clear()
+
+    def drop(self, number: int) -> None:
+        self._partitions.pop(number, None)
+        self._committed.pop(number, None)
