@@ -26,3 +26,11 @@ READ_MODELS = (
     ReadModel("orders_by_customer", ORDERS_BY_CUSTOMER_REKEY, orders_by_customer.key, orders_by_customer.evolve),
     ReadModel("stock", INVENTORY_EVENTS, stock.key, stock.evolve),
 )
+
+
+def read_model(name: str) -> ReadModel:
+    """The read model of that name; KeyError when there is none."""
+    return _BY_NAME[name]
+
+
+_BY_NAME = {model.name: model for model in READ_MODELS}

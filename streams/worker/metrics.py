@@ -1,0 +1,64 @@
+"""What Prometheus sees of a worker: the transport's stages, rows, sagas and waiting readers, read when asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from faust_rdkafka import App
+from streams.sagas.state import Status
+from streams.worker.waiting import Waiters
+
+# Of the transport's stats: what may fall again.
+_GAUGES = frozenset({"restore_records", "restore_total", "restoring"})
+
+
+class WorkerMetrics(Collector):
+    """Collects at scrape time; nothing is counted twice."""
+
+    def __init__(self, app: App, tables: dict[str, Any], waiters: Waiters) -> None:
+        self._app, self._tables, self._waiters = app, tables, waiters
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics of this worker."""
+        for name, value in self._app.stats.as_dict().items():
+            family = GaugeMetricFamily if name in _GAUGES else CounterMetricFamily
+            unit = name.removesuffix("_s") + "_seconds" if name.endswith("_s") else name
+            metric = family(f"tally_worker_{unit}", f"{name} of the transport")
+            metric.add_metric([], float(value))
+            yield metric
+        yield GaugeMetricFamily("tally_worker_ready", "1 when tables are restored", float(self._app.ready))
+        yield GaugeMetricFamily("tally_worker_waiting_readers", "readers that wait", float(self._waiters.waiting))
+        yield self._rows()
+        yield self._sagas()
+
+    def _rows(self) -> Metric:
+        rows = GaugeMetricFamily("tally_table_rows", "committed rows", labels=["table", "partition"])
+        for name, table in self._tables.items():
+            for partition in table.partitions_owned():
+                rows.add_metric([name, str(partition)], len(table.committed(partition)))
+        return rows
+
+    def _sagas(self) -> Metric:
+        table = self._tables["order_sagas"]
+        counts: Counter[str] = Counter()
+        for partition in table.partitions_owned():
+            for row in table.committed(partition).values():
+                counts[row["outcome"] if row["status"] == Status.ENDED else row["status"]] += 1
+        sagas = GaugeMetricFamily("tally_sagas", "sagas by state", labels=["state"])
+        for state, count in counts.items():
+            sagas.add_metric([state], count)
+        return sagas
+
+
+def registry(metrics: WorkerMetrics) -> CollectorRegistry:
+    """A registry of its own, so that two workers in one test do not meet."""
+    found = CollectorRegistry(auto_describe=False)
+    found.register(metrics)
+    return found

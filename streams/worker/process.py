@@ -1,0 +1,119 @@
+"""The worker's life: HTTP first, then the app, until SIGTERM or a fatal error."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaException
+
+from faust_rdkafka import App, run
+from schemas.codec import AvroCodec
+from schemas.envelope import now
+from schemas.topics import APP_ID
+from streams.worker.agents import declare
+from streams.worker.letters import letter_writer
+from streams.worker.metrics import WorkerMetrics, registry
+from streams.worker.reading import Freshness, Reader
+from streams.worker.waiting import Waiters
+from streams.worker.web import Pages, serve
+
+# A batch of this many orders of 25 lines is a transaction of some 15,000 records, and the loop answers
+# queries again after a fraction of a second.
+BATCH_RECORDS_MAX = 500
+# How often the worker compares what it has read with what there is.
+FRESHNESS_INTERVAL_S = 1.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Where this worker reads, who it is (`index` counts from 0), and where it answers."""
+
+    kafka_bootstrap: str
+    index: int
+    host: str
+    port: int
+
+    @property
+    def name(self) -> str:
+        """The worker's slot, in logs and answers."""
+        return f"worker-{self.index}"
+
+    @property
+    def client_id(self) -> str:
+        """In the group's description this tells others where the worker answers."""
+        return f"tally-{self.name}@{self.host}:{self.port}"
+
+
+async def work(settings: WorkerSettings, clock: Callable[[], datetime] = now) -> int:
+    """Runs the worker to its end; gives the exit code (70: a fatal error, start it again)."""
+    codec = AvroCodec()
+    app = App(
+        APP_ID,
+        broker=f"rdkafka://{settings.kafka_bootstrap}",
+        instance=settings.name,
+        client_id=settings.client_id,
+        batch_records_max=BATCH_RECORDS_MAX,
+        dead_letter=letter_writer(codec, clock),
+        web_enabled=False,
+    )
+    tables = declare(app, codec, clock).tables
+    waiters, reader = Waiters(), Reader(app, tables, settings.name)
+    app.on_commit(waiters.wake)
+    app.on_commit(lambda _table, partition, _keys: reader.freshness.confirm(partition))
+    progress = _Progress(app)
+    pages = Pages(reader, waiters, progress, registry(WorkerMetrics(app, tables, waiters)))
+    server = await serve(pages.application(), settings.host, settings.port)
+    watching = asyncio.create_task(_watch_freshness(app, reader.freshness))
+    log.info("worker starts", worker=settings.name, client_id=settings.client_id)
+    try:
+        code: int = await run(app)
+    finally:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+        await server.cleanup()
+    log.info("worker ended", worker=settings.name, exit_code=code)
+    return code
+
+
+class _Progress:
+    """What the probes show; `started` stays true once the tables were restored for the first time."""
+
+    def __init__(self, app: App) -> None:
+        self._app, self._started = app, False
+
+    def __call__(self) -> dict[str, Any]:
+        stats, ready = self._app.stats, bool(self._app.ready)
+        self._started = self._started or ready
+        return {
+            "ready": ready,
+            "started": self._started,
+            "restoring": stats.restoring,
+            "restored_records": stats.restore_records,
+            "to_restore": stats.restore_total,
+        }
+
+
+async def _watch_freshness(app: App, freshness: Freshness) -> None:
+    """Confirms every partition of which all was read."""
+    while True:
+        await asyncio.sleep(FRESHNESS_INTERVAL_S)
+        if app.ready:
+            with contextlib.suppress(KafkaException):
+                # A broker out of reach: the rows grow old, which is what their age then says.
+                await _confirm(app.consumer.end_offsets, app, freshness)
+
+
+async def _confirm(end_offsets: Callable[[Any], Awaitable[dict[Any, int]]], app: App, freshness: Freshness) -> None:
+    ends = await end_offsets(app.consumer.assignment())
+    behind = {tp.partition for tp, end in ends.items() if (app.consumer.position(tp) or 0) < end}
+    for partition in {tp.partition for tp in ends} - behind:
+        freshness.confirm(partition)
