@@ -1,0 +1,161 @@
+"""The command sink's loop: read a batch, work it in one transaction, show the offsets; begin anew where positions say."""
+
+from __future__ import annotations
+
+import time
+from threading import Event
+
+import structlog
+
+from connectors.backoff import Backoff
+from connectors.commands import parked, positions
+from connectors.commands.attempt import Attempts
+from connectors.commands.batch import Batches, Worked
+from connectors.commands.config import SinkConfig
+from connectors.commands.database import Away, batch_transaction, connect
+from connectors.commands.handler import CommandHandler, Connection
+from connectors.commands.metrics import SinkMetrics
+from connectors.commands.positions import PositionMoved
+from connectors.consuming import ConsumingError, KafkaAway, PlacedConsumer, Record
+from connectors.probes import Health
+from schemas.codec import Codec
+
+log = structlog.get_logger(__name__)
+
+METRICS_EVERY_S = 1.0
+
+
+class PositionAhead(ConsumingError):
+    """The database knows more of a topic than the topic holds: it was made anew, or has lost records."""
+
+    def __init__(self, topic: str, partition: int, position: int, end: int) -> None:
+        super().__init__(
+            f"{topic}/{partition} ends at {end}, but the database has worked it up to {position}: "
+            "the topic was made anew or lost records; restore it, or remove the row of sink_positions"
+        )
+
+
+class CommandSink:
+    """One sink. `run` works until `stop` is set; it waits without end for a database or a broker that is away.
+
+    Raises `connectors.consuming.Fenced` and `PositionAhead`: then this process must not go on.
+    """
+
+    def __init__(self, config: SinkConfig, handler: CommandHandler, codec: Codec, metrics: SinkMetrics) -> None:
+        self._config, self._metrics = config, metrics
+        self._batches = Batches(config, Attempts(config.service, handler, codec))
+        self._consumer = PlacedConsumer(config.consumer_group)
+        self._connection: Connection | None = None
+        # Next offset by partition, as the database has it as far as we know.
+        self._expected: dict[int, int] = {}
+        self._parked_rows = 0
+        self._retry_at_s = self._shown_at_s = 0.0
+
+    def run(self, stop: Event, health: Health) -> None:
+        """See the class."""
+        backoff = Backoff()
+        health.waits_for("its partitions")
+        try:
+            while not stop.is_set():
+                try:
+                    self._step()
+                except (Away, PositionMoved, KafkaAway) as reason:
+                    self._metrics.restarts.labels(type(reason).__name__).inc()
+                    wait_s = backoff.next_s()
+                    log.warning("begins anew", reason=str(reason), error=type(reason).__name__, wait_s=wait_s)
+                    health.waits_for(str(reason))
+                    self._forget(reason)
+                    self._consumer.idle(wait_s, stop)
+                    continue
+                backoff.reset()
+                if self._consumer.joined:
+                    health.ready()
+                else:
+                    health.beat()
+        finally:
+            self._disconnect()
+            self._consumer.close()
+
+    def _step(self) -> None:
+        if self._consumer.unplaced:
+            self._place()
+        # At the bound what comes next stays in Kafka until parked commands are worked.
+        self._consumer.hold(self._parked_rows >= self._config.parked.rows_max)
+        records = self._consumer.gather(self._config.bounds)
+        if records:
+            self._work(records)
+        if (
+            self._parked_rows
+            and self._expected
+            and not self._consumer.unplaced
+            and time.monotonic() >= self._retry_at_s
+        ):
+            self._retry()
+        if time.monotonic() >= self._shown_at_s:
+            self._show()
+
+    def _place(self) -> None:
+        connection, topic = self._connected(), self._config.topic
+        partitions = [partition for _, partition in self._consumer.owned]
+        with batch_transaction(connection):
+            found = positions.read(connection, topic, partitions)
+            self._parked_rows = parked.waiting(connection, topic, partitions).rows
+        starts = {}
+        for partition, position in found.items():
+            low, end = self._consumer.limits((topic, partition))
+            if position > end:
+                raise PositionAhead(topic, partition, position, end)
+            if position < low:
+                # Retention passed us by; what it deleted cannot be worked any more, and this line says so.
+                log.error("commands expired", topic=topic, partition=partition, position=position, low=low)
+            starts[topic, partition] = max(position, low)
+        self._consumer.place(starts)
+        self._expected = found
+        log.info("reads", topic=topic, positions=found, parked=self._parked_rows)
+
+    def _work(self, records: list[Record]) -> None:
+        fresh = [record for record in records if record.offset >= self._expected[record.partition]]
+        if not fresh:
+            return
+        with self._metrics.batch_seconds.time():
+            worked = self._batches.work(self._connected(), self._expected, fresh)
+        ends = {record.partition: record.offset + 1 for record in fresh}
+        self._expected.update(ends)
+        self._count(worked)
+        self._metrics.batches.inc()
+        # For display only: what counts is the position row.
+        self._consumer.commit({(self._config.topic, partition): end for partition, end in ends.items()})
+
+    def _retry(self) -> None:
+        self._retry_at_s = time.monotonic() + self._config.parked.every_s
+        self._count(self._batches.retry(self._connected(), self._expected))
+
+    def _count(self, worked: Worked) -> None:
+        for outcome, count in worked.outcomes.items():
+            self._metrics.commands.labels(outcome.value).inc(count)
+        self._parked_rows = worked.parked_rows
+
+    def _show(self) -> None:
+        self._shown_at_s = time.monotonic() + METRICS_EVERY_S
+        self._metrics.parked_rows.set(self._parked_rows)
+        self._metrics.lag.clear()
+        for (topic, partition), lag in self._consumer.lag().items():
+            self._metrics.lag.labels(topic, str(partition)).set(lag)
+
+    def _connected(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            config = self._config
+            self._connection = connect(config.database_url, f"sink-{config.service}", config.lock_timeout_ms)
+        return self._connection
+
+    def _forget(self, reason: Exception) -> None:
+        self._consumer.unplace()
+        self._expected = {}
+        if isinstance(reason, Away):
+            # Whether its last commit was kept is not known on this connection; the positions tell on the next.
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,153 @@
+"""A database and a topic of commands for one test, and sinks in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from schemas.codec import AvroCodec
+from schemas.envelope import Envelope, Message, new_id, now
+from schemas.messages import CancelOrder
+from schemas.records import encode_record
+from tally.local.databases import PostgresHost
+
+PROCESS = Path(__file__).parent / "sink_process.py"
+WITHIN_S = 60.0
+CODEC = AvroCodec()
+
+TABLES = """
+create table outbox (
+    id uuid primary key, topic text not null, aggregatetype text not null, aggregateid text not null, type text not null,
+    payload bytea, version bigint, created_at timestamptz not null default clock_timestamp(),
+    specversion text not null default '1.0', source text not null default '', correlationid text, causationid text,
+    traceparent text, headers jsonb, unique (aggregatetype, aggregateid, version)
+);
+create table sink_positions (
+    topic text not null, partition int not null, next_offset bigint not null, primary key (topic, partition)
+);
+create table parked_commands (
+    topic text not null, partition int not null, record_offset bigint not null, key bytea, value bytea,
+    header_names text[] not null, header_values bytea[] not null, reason text not null, attempts int not null default 0,
+    parked_at timestamptz not null default clock_timestamp(), retry_at timestamptz not null default clock_timestamp(),
+    primary key (topic, partition, record_offset)
+);
+-- What the tests' handler does. Nothing here refuses a second effect of the same command: that is the sink's promise.
+create table effects (place bigserial primary key, key text not null, seq int not null, worker int not null);
+create table heads (key text primary key);
+"""
+
+
+@dataclass
+class SinkProcess:
+    """A real sink in a process of its own."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(20)
+
+
+@dataclass
+class Place:
+    """One topic of commands, one database, and the sinks between them."""
+
+    bootstrap: str
+    database_url: str
+    topic: str
+    folder: Path
+    processes: list[SinkProcess] = field(default_factory=list)
+
+    def start(self, *, instance: str = "0", session_timeout_ms: int = 10_000, rows_max: int = 10_000) -> SinkProcess:
+        log = self.folder / f"sink-{len(self.processes)}.log"
+        # What the URL says wins over the sink's own 10 s, which is long for a test.
+        url = f"{self.database_url}?options=-c%20idle_in_transaction_session_timeout%3D3s"
+        arguments = [self.bootstrap, url, self.topic, instance, str(session_timeout_ms), str(rows_max)]
+        with log.open("wb") as out:
+            process = subprocess.Popen([sys.executable, str(PROCESS), *arguments], stdout=out, stderr=out)
+        self.processes.append(SinkProcess(process, log))
+        return self.processes[-1]
+
+    def send(self, commands: list[tuple[str, int]], bad: dict[int, bytes] | None = None) -> None:
+        """Commands (key, seq), in order; those whose index is in `bad` have these bytes as value."""
+        producer = Producer({"bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random", "linger.ms": 1})
+        for index, (key, seq) in enumerate(commands):
+            record_key, value, headers = encode_record(command(key, seq), CODEC)
+            producer.produce(self.topic, (bad or {}).get(index, value), record_key, headers=headers)
+            producer.poll(0)
+        assert producer.flush(30) == 0
+
+    def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until a question about another process is answered with yes."""
+        end_s = time.monotonic() + WITHIN_S
+        while not holds():
+            logs = "\n".join(sink.log.read_text()[-2000:] for sink in self.processes)
+            assert time.monotonic() < end_s, f"not within {WITHIN_S} s: {what}\n{logs}"
+            time.sleep(0.02)
+
+    def until_effects(self, count: int) -> None:
+        """Wait for so many effects."""
+        self.until(lambda: self.effects() >= count, f"{count} effects")
+
+    def ask(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            cursor = connection.execute(query, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def effects(self) -> int:
+        return int(self.ask("select count(*) from effects")[0][0])
+
+    def sequences(self) -> dict[str, list[int]]:
+        """Effects by key, in the order in which they were committed."""
+        found: dict[str, list[int]] = {}
+        for key, seq in self.ask("select key, seq from effects order by place"):
+            found.setdefault(key, []).append(seq)
+        return found
+
+
+def command(key: str, seq: int) -> Message:
+    """A command that carries its number in its reason."""
+    id_ = new_id()
+    envelope = Envelope(id_, "CANCEL_ORDER", "/tally/tests", "orders", key, None, now(), id_, id_)
+    return Message(envelope, CancelOrder(reason=str(seq)))
+
+
+@pytest.fixture
+def place(kafka: str, postgres: PostgresHost, tmp_path: Path) -> Iterator[Place]:
+    name = f"sink_{uuid.uuid4().hex[:10]}"
+    url = postgres.create_database(name)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(TABLES)
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_topics([NewTopic(name, 4, 1)])[name].result(30)
+    here = Place(kafka, url, name, tmp_path)
+    try:
+        yield here
+    finally:
+        for sink in here.processes:
+            if sink.process.poll() is None:
+                os.kill(sink.process.pid, signal.SIGCONT)
+                sink.kill()
+        admin.delete_topics([name])[name].result(30)
+        postgres.drop_database(name)
