@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
+from golden_samples import sample
 
 from schemas.catalogue import load
 from schemas.codec import AvroCodec
 from schemas.messages import MESSAGES
 
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("golden", HERE / "golden.py")
-assert _spec is not None
-assert _spec.loader is not None
-golden = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(golden)
-
 BYTES: dict[str, str] = json.loads((HERE / "golden.json").read_text())
 CODEC = AvroCodec()
 CLASSES = {cls.__name__: cls for cls in MESSAGES.values()}
@@ -32,10 +26,10 @@ def test_every_published_version_has_golden_bytes() -> None:
 @pytest.mark.parametrize("name", sorted(BYTES))
 def test_golden_bytes_read_as_the_sample(name: str) -> None:
     body = CODEC.decode(bytes.fromhex(BYTES[name]))
-    assert body == golden.sample(CLASSES[name.split(".")[2]])
+    assert body == sample(CLASSES[name.split(".")[2]])
 
 
 @pytest.mark.parametrize("entry", NEWEST.values(), ids=lambda entry: entry.subject)
 def test_the_newest_version_is_written_as_its_golden_bytes(entry: object) -> None:
-    body = golden.sample(CLASSES[entry.class_name])  # type: ignore[attr-defined]
+    body = sample(CLASSES[entry.class_name])  # type: ignore[attr-defined]
     assert CODEC.encode(body).hex() == BYTES[f"{entry.subject}.{entry.version}"]  # type: ignore[attr-defined]
