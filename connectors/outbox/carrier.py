@@ -1,0 +1,214 @@
+"""The loop that carries: frames in, records out, batches of whole database transactions, confirmations back.
+
+Invariants: a batch ends only between two database transactions; the slot is confirmed only up to what Kafka has stored;
+a position learnt from a keepalive is stored first, and only while nothing is on its way.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import structlog
+
+from connectors.outbox.config import OutboxConfig
+from connectors.outbox.errors import InvalidOperation, MalformedStream
+from connectors.outbox.metrics import Metrics
+from connectors.outbox.pgoutput import (
+    BEGIN,
+    COMMIT,
+    INSERT,
+    KEEPALIVE,
+    LOG_DATA,
+    MESSAGE_AT,
+    RELATION,
+    UPDATE,
+    decode,
+    read_begin,
+    read_commit,
+    read_insert,
+    read_keepalive,
+    read_relation,
+)
+from connectors.outbox.positions import StoredPosition, format_position
+from connectors.outbox.publisher import Publisher
+from connectors.outbox.routing import Route
+from connectors.outbox.sender import Sender
+from connectors.outbox.stream import Stream
+
+_log = structlog.get_logger()
+
+# Every so many rows librdkafka may report and the database hears that we live.
+_SERVE_EVERY_ROWS = 1_000
+_IDLE_WAIT_S = 0.25
+_WARN_EVERY_S = 60.0
+
+
+class Carrier:
+    """Carries one stream until it breaks or `stop` is set; a new one is made for each stream."""
+
+    def __init__(
+        self, config: OutboxConfig, stream: Stream, publisher: Publisher, sender: Sender, metrics: Metrics
+    ) -> None:
+        self._config, self._window, self._metrics = config, config.window, metrics
+        self._stream, self._publisher, self._sender = stream, publisher, sender
+        self._routes: dict[int, Route | None] = {}
+        self._in_transaction = False
+        self._final_position = 0
+        self._transaction_rows = 0
+        self._rows = self._bytes = self._transactions = 0
+        self._reached = 0
+        self._oldest_commit_us = 0
+        self._advanced_at = time.monotonic()
+        self._warned_at = -_WARN_EVERY_S
+
+    def run(self, stored: StoredPosition, stop: threading.Event) -> StoredPosition:
+        """Carries from `stored` on; gives the last stored position when asked to stop. Raises whatever breaks it."""
+        self.stored = stored
+        self._reached = self._metrics.stored_position = stored.position
+        self._metrics.server_position = max(self._metrics.server_position, stored.position)
+        while True:
+            rows = self._drain()
+            if self._in_transaction:
+                if stop.is_set():
+                    break
+                self._stream.wait(_IDLE_WAIT_S)
+            elif self._rows:
+                self._close_or_wait(rows, stop)
+            elif stop.is_set():
+                break
+            else:
+                self._idle()
+        self._publisher.abort()
+        self._stream.confirm(self.stored.position, at_once=True)
+        return self.stored
+
+    def _close_or_wait(self, rows: int, stop: threading.Event) -> None:
+        """Closes the batch when it is full, old or nothing more comes; else lets the server send more at once."""
+        window, quiet = self._window, rows < self._window.busy_rows
+        age_ms = (time.monotonic() - self._publisher.opened_at) * 1000
+        if not (quiet or self._is_full() or age_ms > window.age_ms or stop.is_set()):
+            time.sleep(window.pause_ms / 1000)
+            return
+        self._commit(self._reached)
+        self._stream.confirm(self.stored.position)
+        if quiet and window.rest_ms:
+            time.sleep(window.rest_ms / 1000)
+
+    def _idle(self) -> None:
+        now = time.monotonic()
+        if (
+            self._metrics.server_position > self.stored.position
+            and now - self._advanced_at > self._config.advance_every_s
+        ):
+            self._advanced_at = now
+            self._commit(self._metrics.server_position)
+        self._stream.confirm(self.stored.position)
+        self._stream.wait(_IDLE_WAIT_S)
+
+    def _is_full(self) -> bool:
+        return self._rows >= self._window.rows_max or self._bytes >= self._window.bytes_max
+
+    def _commit(self, position: int) -> None:
+        began, metrics = time.monotonic(), self._metrics
+        self._sender.settle()
+        stored = StoredPosition(self.stored.system, self.stored.timeline, self.stored.slot, position)
+        self._publisher.commit(stored)
+        self.stored, metrics.stored_position = stored, position
+        self._sender.trust()
+        if self._rows:
+            metrics.latency.observe(max(0.0, time.time() - self._oldest_commit_us / 1_000_000))
+        metrics.rows_total += self._rows
+        metrics.bytes_total += self._bytes
+        metrics.transactions_total += self._transactions
+        metrics.batches_total += 1
+        metrics.commit_seconds_total += time.monotonic() - began
+        self._rows = self._bytes = self._transactions = 0
+
+    def _drain(self) -> int:
+        """Sends every row that has come, up to a full batch; gives their number."""
+        before, routes = self._rows, self._routes
+        publisher, send, in_batch = self._publisher, self._sender.send, self._rows
+        for frame in self._stream.frames():
+            size = len(frame)
+            if frame[0] != LOG_DATA or size <= MESSAGE_AT:
+                self._beside(frame)
+                continue
+            kind = frame[MESSAGE_AT]
+            if kind == INSERT:
+                oid, values = read_insert(frame, MESSAGE_AT)
+                try:
+                    route = routes[oid]
+                except KeyError:
+                    raise MalformedStream(f"a row of relation {oid}, which was not described") from None
+                if route is None:
+                    continue
+                if not publisher.is_open:
+                    publisher.begin()
+                if not self._in_transaction:
+                    raise MalformedStream("a row outside of a transaction")
+                send(route, values, size, (self._final_position, self._transaction_rows))
+                self._transaction_rows += 1
+                in_batch = self._rows = in_batch + 1
+                self._bytes += size
+                if in_batch % _SERVE_EVERY_ROWS == 0:
+                    publisher.serve()
+                    self._stream.stay_alive()
+            elif kind == COMMIT:
+                self._committed(frame)
+                if self._is_full():
+                    break
+            elif kind == BEGIN:
+                self._begun(frame)
+            else:
+                self._other(kind, frame)
+        return self._rows - before
+
+    def _begun(self, frame: bytes) -> None:
+        if self._in_transaction:
+            raise MalformedStream("a transaction within another")
+        self._in_transaction = True
+        self._final_position, self._transaction_rows = read_begin(frame, MESSAGE_AT).final_position, 0
+
+    def _committed(self, frame: bytes) -> None:
+        commit = read_commit(frame, MESSAGE_AT)
+        if not self._in_transaction or commit.position != self._final_position:
+            raise MalformedStream(f"a commit at {format_position(commit.position)} without its begin")
+        self._in_transaction, self._reached = False, commit.end_position
+        self._metrics.server_position = max(self._metrics.server_position, commit.end_position)
+        if self._transaction_rows:
+            if not self._transactions:
+                self._oldest_commit_us = commit.committed_at_us
+            self._transactions += 1
+
+    def _beside(self, frame: bytes) -> None:
+        """Keepalives: where the server is, and whether it wants to hear from us."""
+        if frame[0] != KEEPALIVE:
+            raise MalformedStream(f"a frame of unknown kind: {frame[:40].hex()}")
+        keepalive = read_keepalive(frame)
+        self._metrics.server_position = max(self._metrics.server_position, keepalive.position)
+        if keepalive.reply_requested:
+            self._stream.confirm(self.stored.position, at_once=True)
+
+    def _other(self, kind: int, frame: bytes) -> None:
+        if kind == RELATION:
+            relation = read_relation(frame, MESSAGE_AT)
+            ours = (relation.schema, relation.name) == self._config.schema_and_table
+            self._routes[relation.oid] = Route(self._config.routing, relation.columns) if ours else None
+            return
+        decode(frame, MESSAGE_AT)
+        if (
+            kind == UPDATE
+            and self._routes.get(int.from_bytes(frame[MESSAGE_AT + 1 : MESSAGE_AT + 5], "big")) is not None
+        ):
+            self._updated()
+
+    def _updated(self) -> None:
+        self._metrics.skipped_operations_total += 1
+        if self._config.routing.invalid_operation == "fatal":
+            raise InvalidOperation(
+                f"a row of {self._config.table} was updated before {format_position(self._final_position)}"
+            )
+        if time.monotonic() - self._warned_at > _WARN_EVERY_S:
+            self._warned_at = time.monotonic()
+            _log.warning("updates of outbox rows are not published", table=self._config.table)

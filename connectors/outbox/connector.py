@@ -1,0 +1,216 @@
+"""One connector from its start to its end: opens, carries, and opens again after every fault that passes.
+
+Steps of an opening: 1. the database is looked at (a wrong set-up must not fence a good process); 2. the producer takes
+over, which fences the predecessor; 3. the stored position is read; 4. position, slot and server are judged; 5. the slot is
+waited for; 6. the stream starts at the stored position.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import NoReturn
+
+import psycopg
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from connectors.outbox.carrier import Carrier
+from connectors.outbox.config import OutboxConfig
+from connectors.outbox.database import (
+    Slot,
+    connect,
+    demand_logical,
+    ensure_publication,
+    find_slot,
+    table_columns,
+    wait_until_free,
+)
+from connectors.outbox.errors import Aborted, DatabaseLost, NotPermitted, OutboxError, ProducerLost, Refused, Stopped
+from connectors.outbox.metrics import Metrics
+from connectors.outbox.positions import StoredPosition, format_position
+from connectors.outbox.publisher import Publisher
+from connectors.outbox.sender import Sender, Suspicion
+from connectors.outbox.snapshot import send_snapshot
+from connectors.outbox.start import FirstTime, Found, judge
+from connectors.outbox.stored import read_stored_position
+from connectors.outbox.stream import Stream, System
+from connectors.outbox.topics import Topics
+
+_log = structlog.get_logger()
+
+_BACKOFF_FIRST_S, _BACKOFF_MAX_S = 0.2, 5.0
+# A process that builds producer after producer fences a good one: it must give up some time.
+_PRODUCERS_LOST_MAX = 60
+
+
+class Connector:
+    """Runs in the caller's thread until `stop` is set or something does not pass."""
+
+    def __init__(self, config: OutboxConfig, stop: threading.Event, metrics: Metrics) -> None:
+        self._config, self._stop, self._metrics = config, stop, metrics
+        self._admin = AdminClient(_admin_settings(config))
+        self._topics = Topics(self._admin, config.record_bytes_max, config.create_topics)
+        self._suspicion = Suspicion()
+        self._publisher: Publisher | None = None
+        self._stream: Stream | None = None
+        self._stored: StoredPosition | None = None
+        self._forget = config.forget_position
+        self._has_run = False
+        self._backoff_s = _BACKOFF_FIRST_S
+        self._producers_lost = 0
+
+    def run(self) -> None:
+        """Returns when asked to stop. Raises an OutboxError that has an exit code."""
+        while not self._stop.is_set():
+            try:
+                self._carry_once()
+            except (DatabaseLost, psycopg.OperationalError, psycopg.InterfaceError) as error:
+                self._metrics.reconnects_total += 1
+                self._rest("database lost", error)
+            except Aborted as error:
+                # Which row it was, if it was one, is found out by watching the next try.
+                self._suspicion.is_watching = True
+                self._topics.forget()
+                self._metrics.aborts_total += 1
+                self._rest("batch aborted", error)
+            except ProducerLost as error:
+                self._lose_producer(error)
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise NotPermitted(
+                    f"{_first_line(error)}; the role needs REPLICATION, and SELECT on {self._config.table}"
+                ) from None
+            except Stopped as stopped:
+                _log.warning("ended without settling the open batch", reason=str(stopped))
+                return
+            finally:
+                self._metrics.ready = False
+
+    def _carry_once(self) -> None:
+        try:
+            self._metrics.state = "CONNECTING"
+            if self._publisher is not None:
+                # First of all: readers of the topics wait for as long as a batch stays open.
+                self._publisher.abort()
+            self._stream = stream = Stream(self._config, self._metrics)
+            carrier, stored = self._open(stream)
+            stream.start(stored.position)
+            self._metrics.state, self._metrics.ready = "STREAMING", True
+            _log.info("streaming", position=format_position(stored.position), slot=self._config.slot)
+            try:
+                carrier.run(stored, self._stop)
+            finally:
+                if carrier.stored != stored:
+                    self._backoff_s, self._producers_lost = _BACKOFF_FIRST_S, 0
+                self._stored = carrier.stored
+        finally:
+            self._metrics.ready = False
+            if self._stream is not None:
+                self._stream.close()
+                self._stream = None
+        self._metrics.state = "STOPPED"
+
+    def _open(self, stream: Stream) -> tuple[Carrier, StoredPosition]:
+        config, server = self._config, stream.identify()
+        with connect(config) as database:
+            demand_logical(database)
+            ensure_publication(database, config, table_columns(database, config))
+            publisher = self._publisher
+            if publisher is None:
+                if self._has_run:
+                    # Ours is fenced or gone; if the slot is held now, a newer process holds it, and must not be fenced.
+                    wait_until_free(database, config, self._stop.is_set, may_end=False)
+                publisher = self._take_over()
+            found = Found(
+                server, stream.timeline_history(server.timeline), find_slot(database, config.slot), self._stored
+            )
+            start = judge(config, found, self._forget)
+            wait_until_free(database, config, self._stop.is_set, may_end=True)
+        sender = Sender(config, publisher, self._topics, self._metrics, self._suspicion)
+        if isinstance(start, FirstTime):
+            stored = self._begin_anew(stream, server, sender, found.slot)
+        else:
+            stored = start.stored
+            if found.stored is not None and found.stored.timeline != stored.timeline:
+                _log.warning(
+                    "the server is on a new timeline, which holds all that is stored", timeline=stored.timeline
+                )
+        self._stored, self._forget, self._has_run = stored, False, True
+        return Carrier(config, stream, publisher, sender, self._metrics), stored
+
+    def _take_over(self) -> Publisher:
+        self._metrics.state = "TAKING_OVER"
+        self._publisher = publisher = Publisher(self._config, self._while_waiting, self._stop.is_set)
+        publisher.take_over()
+        try:
+            self._topics.ensure(self._config.positions_topic, 1, {"cleanup.policy": "compact"})
+        except KafkaException as error:
+            raise ProducerLost(f"topic {self._config.positions_topic}: {error.args[0].str()}") from None
+        self._stored = read_stored_position(self._config)
+        _log.info("taken over", stored=None if self._stored is None else format_position(self._stored.position))
+        return publisher
+
+    def _begin_anew(self, stream: Stream, server: System, sender: Sender, slot: Slot | None) -> StoredPosition:
+        """First start. 1. announce; 2. make the slot; 3. the rows before it and its position, in one batch."""
+        config, publisher = self._config, self._publisher
+        if publisher is None:
+            raise ProducerLost("no producer")
+        self._metrics.state = "SNAPSHOT"
+        making = StoredPosition(server.system, server.timeline, config.slot, 0, making=True)
+        publisher.commit(making)
+        self._stored, self._forget = making, False
+        if slot is not None:
+            stream.drop_slot()
+        position, snapshot = stream.create_slot()
+        publisher.begin()
+        sent = 0
+        if config.snapshot == "initial":
+
+            def after_each_fetch() -> None:
+                publisher.serve()
+                if self._stop.is_set():
+                    raise Stopped("asked to end during the first copy")
+
+            sent = send_snapshot(config, snapshot, sender, after_each_fetch)
+        sender.settle()
+        stored = StoredPosition(server.system, server.timeline, config.slot, position)
+        publisher.commit(stored)
+        sender.trust()
+        self._metrics.rows_total += sent
+        _log.info("slot made", slot=config.slot, position=format_position(position), rows_before=sent)
+        return stored
+
+    def _while_waiting(self) -> None:
+        if self._stream is not None:
+            self._stream.stay_alive()
+
+    def _lose_producer(self, error: OutboxError) -> None:
+        self._publisher = None
+        self._topics.forget()
+        self._producers_lost += 1
+        if self._producers_lost >= _PRODUCERS_LOST_MAX:
+            self._give_up(error)
+        self._rest("producer lost", error)
+
+    def _give_up(self, error: OutboxError) -> NoReturn:
+        raise Refused(f"{self._producers_lost} producers in a row failed, the last with: {error}")
+
+    def _rest(self, what: str, error: Exception) -> None:
+        self._metrics.state = "WAITING"
+        _log.warning(what, error=_first_line(error), again_in_s=round(self._backoff_s, 2))
+        self._stop.wait(self._backoff_s)
+        self._backoff_s = min(self._backoff_s * 2, _BACKOFF_MAX_S)
+
+
+def _admin_settings(config: OutboxConfig) -> dict[str, str | int | float | bool]:
+    security = {
+        name: value
+        for name, value in config.kafka.items()
+        if name.startswith(("security.", "sasl.", "ssl.", "client."))
+    }
+    return {"log_level": 2, **security, "bootstrap.servers": config.bootstrap}
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else repr(error)

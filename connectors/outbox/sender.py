@@ -1,0 +1,113 @@
+"""Sends one row: routed, checked against what its topic takes, and set aside as a dead letter if Kafka can never take it.
+
+The later rows of a set-aside row's aggregate are sent as always; making them wait behind it needs a table of failed rows
+in the database, and belongs here, before `route.record`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+from confluent_kafka import KafkaError
+
+from connectors.outbox.config import OutboxConfig
+from connectors.outbox.errors import Refused, UnsendableRow
+from connectors.outbox.metrics import Metrics
+from connectors.outbox.pgoutput import Values
+from connectors.outbox.publisher import ROW_ERRORS, Publisher
+from connectors.outbox.refused import Refusal
+from connectors.outbox.routing import Record, Route, Unroutable, record_bytes
+from connectors.outbox.topics import Topics
+
+_log = structlog.get_logger()
+
+# (position of the transaction's commit record, index of the row in it): the same each time that the log is read.
+Place = tuple[int, int]
+
+
+class Suspicion:
+    """What is known of rows that Kafka refused though the checks let them pass; outlives the batch that failed.
+
+    After such a batch was aborted, the next try watches each record's delivery; the rows found out become dead letters in
+    the try after that. A batch that goes through ends the suspicion.
+    """
+
+    def __init__(self) -> None:
+        self.reason_by_place: dict[Place, str] = {}
+        self.is_watching = False
+
+    def clear(self) -> None:
+        self.reason_by_place.clear()
+        self.is_watching = False
+
+
+class Sender:
+    """Sends rows through one producer. Raises what `Publisher.put` does, and UnsendableRow."""
+
+    def __init__(
+        self, config: OutboxConfig, publisher: Publisher, topics: Topics, metrics: Metrics, suspicion: Suspicion
+    ) -> None:
+        self._config, self._publisher, self._topics, self._metrics = config, publisher, topics, metrics
+        self._suspicion = suspicion
+        self._check, self._put = topics.check, publisher.put
+
+    def send(self, route: Route, values: Values, frame_bytes: int, place: Place) -> None:
+        """Hands the row's record to Kafka, or its dead letter; part of the batch that is open."""
+        try:
+            record = route.record(values)
+            self._check(record, route.headroom(frame_bytes))
+            if self._suspicion.is_watching:
+                self._watched(record, place)
+            else:
+                self._put(record)
+        except Unroutable as refused:
+            self._set_aside(route, values, refused.reason)
+
+    def settle(self) -> None:
+        """Before a commit: while watching, waits for every delivery, so that what is refused is known. Raises Aborted."""
+        if self._suspicion.is_watching:
+            self._publisher.flush()
+            if found := len(self._suspicion.reason_by_place):
+                _log.warning("kafka refused rows", rows=found)
+
+    def trust(self) -> None:
+        """After a commit: whatever was refused is dealt with."""
+        if self._suspicion.is_watching:
+            self._suspicion.clear()
+
+    def _watched(self, record: Record, place: Place) -> None:
+        known = self._suspicion.reason_by_place
+        if place in known:
+            raise Unroutable(known[place])
+
+        def delivered(error: KafkaError | None, _: object) -> None:
+            if error is not None and error.code() in ROW_ERRORS:
+                known[place] = error.str()
+
+        self._put(record, delivered)
+
+    def _set_aside(self, route: Route, values: Values, reason: str) -> None:
+        row_id, write = route.row_id(values), self._config.dead_letter
+        if write is None:
+            raise UnsendableRow(row_id, reason)
+        found = route.salvage(values)
+        refusal = Refusal(row_id, found.topic or None, found.key, found.value, found.headers, reason, self._config.name)
+        letter = write(refusal)
+        record = Record(self._config.dead_letter_topic, letter.key, letter.value, letter.headers)
+        try:
+            self._check(record, record_bytes(record))
+            self._put(record, self._letter_delivered(row_id))
+        except Unroutable as refused:
+            raise UnsendableRow(row_id, f"{reason}; nor can its dead letter: {refused.reason}") from None
+        self._metrics.dead_letters_total += 1
+        _log.warning(
+            "row set aside", row=row_id, topic=found.topic, reason=reason, dead_letters=self._config.dead_letter_topic
+        )
+
+    def _letter_delivered(self, row_id: str) -> Callable[[KafkaError | None, object], None]:
+        def delivered(error: KafkaError | None, _: object) -> None:
+            if error is not None and error.code() in ROW_ERRORS:
+                raise Refused(f"the dead letter of row {row_id} was refused: {error.str()}")
+
+        return delivered
