@@ -4,14 +4,38 @@ from __future__ import annotations
 
 import typer
 
-from tally.cli import doctor, groups, itself, processes, start, topics
+from tally.cli import (
+    audit,
+    consume,
+    dead_letters,
+    doctor,
+    groups,
+    itself,
+    orders,
+    processes,
+    publish,
+    replay,
+    sagas,
+    schemas,
+    start,
+    stock,
+    tables,
+    topics,
+)
 from tally.cli.failures import VerbGroup
 
 # Modules whose verbs stand at the top, in the order of the help.
-TOP = (start.app, processes.app, doctor.app, itself.app)
+TOP = (start.app, processes.app, publish.app, consume.app, audit.app, doctor.app, itself.app)
 # Groups of verbs by name.
 GROUPS = {
     "topics": topics.app,
+    "schemas": schemas.app,
+    "orders": orders.app,
+    "stock": stock.app,
+    "tables": tables.app,
+    "sagas": sagas.app,
+    "replay": replay.app,
+    "dead-letters": dead_letters.app,
     "groups": groups.app,
     "config": itself.config,
 }

@@ -1,0 +1,137 @@
+"""The verb consume: shows what topics hold, from anywhere to anywhere, without disturbing anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from schemas.codec import AvroCodec, Codec
+from schemas.partitioning import partition_of
+from schemas.topics import APP_ID
+from tally.cli.failures import NotFound, VerbGroup, WrongUsage
+from tally.cli.kafka import Bootstrap, reading
+from tally.cli.printing import Format, chosen, csv_line, fill, to_line
+from tally.cli.records import COLUMNS, for_table, header, to_row, tokens
+from tally.reading.places import Span, parse_span
+from tally.reading.reader import Partition, Reader, Record
+
+app = typer.Typer(cls=VerbGroup, rich_markup_mode=None)
+
+Offset = Annotated[
+    str,
+    typer.Option(
+        "--offset",
+        "-o",
+        help="Where to read: beginning, end, stored, N, +N (after the beginning), -N (before the end), N:M, @time, @t1:t2.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which records of the topics to show."""
+
+    topics: tuple[str, ...]
+    span: Span
+    key: str | None = None
+    partition: int | None = None
+    group: str = APP_ID
+
+
+@app.command(context_settings={"allow_interspersed_args": True})
+def consume(
+    topics: Annotated[list[str], typer.Argument(metavar="TOPIC...", help="What to read.")],
+    offset: Offset = "beginning",
+    num: Annotated[int | None, typer.Option("--num", "-n", min=1, help="Stop after so many records.")] = None,
+    stop: Annotated[bool, typer.Option("--exit", "-e", help="Stop at the current end.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Stay and show what comes (so it is without -e).")] = False,
+    key: Annotated[str | None, typer.Option("--key", "-k", help="This key only; reads its partition only.")] = None,
+    partition: Annotated[int | None, typer.Option("--partition", "-p", min=0, help="This partition only.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="This type only, such as ORDER_CREATED.")] = None,
+    group: Annotated[str, typer.Option("--group", help="Whose offsets `-o stored` means; it is not joined.")] = APP_ID,
+    bootstrap: Bootstrap = None,
+    form: Format = None,
+) -> None:
+    """Show records, decoded; committed ones only. Stays until Ctrl-C unless -e, -n or the offsets say where to stop."""
+    if stop and follow:
+        raise WrongUsage("--exit and --follow contradict each other")
+    try:
+        span = parse_span(offset, datetime.now(UTC))
+    except ValueError as error:
+        raise WrongUsage(str(error)) from None
+    wanted = Wanted(tuple(dict.fromkeys(topics)), span, key, partition, group)
+    codec = AvroCodec()
+    show = printer(chosen(form), codec)
+    with reading(bootstrap) as reader:
+        shown = 0
+        for record in records(reader, wanted, stop):
+            if type_ is not None and header(record, "ce_type") != type_:
+                continue
+            show(record)
+            shown += 1
+            if shown == num:
+                return
+
+
+def records(reader: Reader, wanted: Wanted, stop: bool) -> Iterator[Record]:
+    """The records that are wanted; with `stop`, or where the span has an end, no further than the present end."""
+    starts: dict[Partition, int] = {}
+    ends: dict[Partition, int] = {}
+    for place in _places(reader, wanted):
+        start, end = reader.resolve(wanted.span, place, wanted.group)
+        starts[place] = start
+        ends[place] = reader.bounds(place)[1] if end is None else end
+    bounded = stop or wanted.span.end is not None
+    key = None if wanted.key is None else wanted.key.encode()
+    for record in reader.read(starts, ends if bounded else None):
+        if record is not None and (key is None or record.key == key):
+            yield record
+
+
+def printer(kind: str, codec: Codec) -> Callable[[Record], None]:
+    """A function that prints one record in a format, at once: whoever follows sees it when it comes."""
+    if kind == "table":
+        console = Console(highlight=False, markup=False, soft_wrap=True)
+        return lambda record: _print_person(console, record, codec)
+    if kind == "csv":
+        typer.echo(csv_line(COLUMNS), nl=False)
+
+    def show(record: Record) -> None:
+        row = to_row(record, codec)
+        match kind:
+            case "json" | "jsonl":
+                # One array cannot be printed of what has no end: a document a line, as kcat's -J does.
+                typer.echo(to_line(row))
+            case "csv":
+                flat = for_table(row)
+                typer.echo(csv_line([flat.get(column) for column in COLUMNS]), nl=False)
+            case template:
+                typer.echo(fill(template, tokens(record, row)), nl=False)
+
+    return show
+
+
+def _print_person(console: Console, record: Record, codec: Codec) -> None:
+    row = for_table(to_row(record, codec))
+    where = f"{row['topic']}/{row['partition']}/{row['offset']}"
+    version = "" if row["version"] is None else f"@{row['version']}"
+    console.print(f"{row['timestamp']}  {where:<26} {row['key'] or '-'}{version}  {row['type'] or '-'}  {row['data']}")
+
+
+def _places(reader: Reader, wanted: Wanted) -> list[Partition]:
+    places = []
+    for topic in wanted.topics:
+        numbers = reader.partitions(topic)
+        if wanted.key is not None:
+            numbers = [partition_of(wanted.key.encode(), len(numbers))]
+        if wanted.partition is not None:
+            if wanted.partition not in reader.partitions(topic):
+                raise NotFound(f"{topic} has no partition {wanted.partition}")
+            numbers = [wanted.partition]
+        places += [(topic, number) for number in numbers]
+    return places

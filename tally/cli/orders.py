@@ -1,0 +1,144 @@
+"""The verbs of orders: place, show, history, list, cancel, ship."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from schemas.envelope import new_id
+from tally.cli.failures import Failure, WrongUsage, group
+from tally.cli.http_api import TOKEN_HEADER, Api, ApiUrl, calling
+from tally.cli.printing import Format, print_document, print_rows
+
+app = group("Orders: place, look at, cancel, ship.")
+
+# An order ends within 60 s; a little more for the way back.
+ENDED_WITHIN_S = 75.0
+_ASK_AGAIN_S = 0.05
+DEFAULT_PRICE_MINOR = 100
+_LIST_COLUMNS = ("id", "status", "reason", "total_minor", "currency", "created_at", "version")
+
+OrderId = Annotated[str, typer.Argument(metavar="ORDER", help="The order's id.")]
+
+
+@app.command()
+def place(
+    sku: Annotated[str | None, typer.Option(help="What to order.")] = None,
+    quantity: Annotated[int, typer.Option(help="How many of it.")] = 1,
+    line: Annotated[list[str] | None, typer.Option(help="A further line, as sku:quantity[:price].")] = None,
+    customer: Annotated[str, typer.Option(help="Who orders.")] = "guest",
+    price: Annotated[int, typer.Option(help="Price of one unit, in minor units.")] = DEFAULT_PRICE_MINOR,
+    currency: Annotated[str, typer.Option(help="ISO 4217.")] = "GBP",
+    method: Annotated[str, typer.Option(help="card or wallet.")] = "card",
+    reference: Annotated[str, typer.Option(help="tok_ok, tok_decline, tok_slow, tok_timeout, tok_flaky.")] = "tok_ok",
+    key: Annotated[str | None, typer.Option("--idempotency-key", help="The same key places one order.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the order is confirmed or rejected.")] = False,
+    api: ApiUrl = None,
+    form: Format = None,
+) -> None:
+    """Place an order: `tally orders place --sku 85123A --quantity 2` is enough."""
+    lines = [] if sku is None else [{"sku": sku, "quantity": quantity, "unit_price_minor": price}]
+    lines += [_line(text, price) for text in line or ()]
+    if not lines:
+        raise WrongUsage("say what to order: --sku SKU --quantity N, or --line SKU:N")
+    body = {
+        "customer_id": customer,
+        "currency": currency,
+        "lines": lines,
+        "payment": {"method": method, "reference": reference},
+    }
+    with calling(api) as client:
+        answer = client.call("POST", "/orders", json=body, Idempotency_Key=key or new_id())
+        placed: dict[str, Any] = {**answer.json(), "token": answer.headers.get(TOKEN_HEADER, "")}
+        if wait:
+            print_document(_ended(client, placed), form)
+            return
+    print_document(placed, form)
+
+
+@app.command()
+def show(
+    order: OrderId,
+    token: Annotated[str, typer.Option(help="Show at least this version (orders/ID@VERSION).")] = "",
+    api: ApiUrl = None,
+    form: Format = None,
+) -> None:
+    """One order as its customer sees it."""
+    with calling(api) as client:
+        print_document(client.get(f"/orders/{_in_path(order)}", Consistency_Token=token), form)
+
+
+@app.command()
+def history(order: OrderId, api: ApiUrl = None, form: Format = None) -> None:
+    """All events of one order, by version."""
+    with calling(api) as client:
+        events = client.get(f"/orders/{_in_path(order)}/events")
+    print_rows(events, ("version", "timestamp", "type", "data", "id"), form)
+
+
+@app.command("list")
+def list_(
+    customer: Annotated[str, typer.Argument(help="Whose orders.")],
+    num: Annotated[int | None, typer.Option("--num", "-n", min=1, help="At most so many.")] = None,
+    api: ApiUrl = None,
+    form: Format = None,
+) -> None:
+    """The orders of one customer."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    with calling(api) as client:
+        while cursor is not None and (num is None or len(found) < num):
+            page = client.get(f"/customers/{_in_path(customer)}/orders?limit=100&cursor={quote(cursor)}")
+            found += page["items"]
+            cursor = page["next"] or None
+    print_rows(found[:num], _LIST_COLUMNS, form)
+
+
+@app.command()
+def cancel(order: OrderId, api: ApiUrl = None, form: Format = None) -> None:
+    """Cancel an order that was not shipped: its goods are released, its money given back."""
+    _act(order, "cancel", api, form)
+
+
+@app.command()
+def ship(order: OrderId, api: ApiUrl = None, form: Format = None) -> None:
+    """Ship a confirmed order."""
+    _act(order, "ship", api, form)
+
+
+def _act(order: str, act: str, api: str | None, form: str | None) -> None:
+    with calling(api) as client:
+        answer = client.call("POST", f"/orders/{_in_path(order)}/{act}", Idempotency_Key=new_id())
+    print_document({"order_id": order, "token": answer.headers.get(TOKEN_HEADER, "")}, form)
+
+
+def _ended(client: Api, placed: dict[str, Any]) -> dict[str, Any]:
+    """The order once it is no longer CREATED. Raises Failure when that takes too long."""
+    deadline = time.monotonic() + ENDED_WITHIN_S
+    while time.monotonic() < deadline:
+        answer = client.call(
+            "GET", f"/orders/{placed['order_id']}", Consistency_Token=placed["token"], Prefer="wait=10"
+        )
+        order: dict[str, Any] = answer.json()
+        if order["status"] != "CREATED":
+            return order
+        time.sleep(_ASK_AGAIN_S)
+    raise Failure(f"order {placed['order_id']} is still CREATED after {ENDED_WITHIN_S:.0f} s: see tally sagas show")
+
+
+def _line(text: str, price: int) -> dict[str, Any]:
+    sku, *numbers = text.split(":")
+    try:
+        quantity, *rest = [int(number) for number in numbers]
+    except ValueError:
+        raise WrongUsage(f"--line {text}: not of the form sku:quantity[:price]") from None
+    if not sku or len(rest) > 1:
+        raise WrongUsage(f"--line {text}: not of the form sku:quantity[:price]")
+    return {"sku": sku, "quantity": quantity, "unit_price_minor": rest[0] if rest else price}
+
+
+def _in_path(part: str) -> str:
+    return quote(part, safe="")
