@@ -60,6 +60,7 @@ class BatchLoop:
         self.ready = False  # partitions are assigned and restored
         self.positions: dict[TP, int] = {}  # next offset to process; moves past markers
         self._offsets: dict[TP, int] = {}  # next offset to commit
+        self._letters = 0  # dead letters of the running batch
         self.timers: list[BatchTimer] = []
         self.on_commit: list[Callable[[str, int, Any], object]] = []
 
@@ -171,7 +172,7 @@ class BatchLoop:
         producer: Producer = self._app.producer
         for tp, messages in records.items():
             for message in messages:
-                sent = len(producer.of_batch)
+                sent, letters = len(producer.of_batch), self._letters
                 for rows in self._all_rows():
                     rows.begin_record()
                 error = await self._deliver({tp: [message]})
@@ -181,6 +182,7 @@ class BatchLoop:
                         self._undo()
                         return False
                     del producer.of_batch[sent:]
+                    self._letters = letters
                     self.set_aside(raw_record(message), FAILED, error)
         return True
 
@@ -197,7 +199,7 @@ class BatchLoop:
         log.warning("dead letter: %s is %s: %r", place, reason, error)
         topic, key, value, headers = hook(record, reason, error)
         self._app.producer.of_batch.append((topic, key, value, -1, headers, 0))
-        self._stats.dead_letters += 1
+        self._letters += 1
 
     async def _run_due_timers(self) -> bool:
         ran = False
@@ -238,10 +240,11 @@ class BatchLoop:
             self._stats.abandoned += 1
             producer.aside = aside + producer.aside
             self._undo()
-            self.ready = False  # until the assignment that must follow
-            fetcher.drop_until_rebalance()
+            self._await_rebalance()
             return False
         producer.of_batch = []
+        self._stats.dead_letters += self._letters
+        self._letters = 0
         self._stats.outputs += content.changelog_at
         self._stats.changelog_records += len(records) - content.changelog_at
         self._offsets.update(offsets)
@@ -249,6 +252,19 @@ class BatchLoop:
             self.positions[tp] = max(self.positions.get(tp, 0), offset)
         self._committed(changed, content)
         return True
+
+    def _await_rebalance(self) -> None:
+        """The group has moved on, so a rebalance must come; a worker that sees none would idle for ever."""
+        self.ready = False
+        self._fetcher.drop_until_rebalance()
+        epoch = self._fetcher.epoch
+
+        def check() -> None:
+            if self._fetcher.epoch == epoch and not self._stopping:
+                self._app.transport.fatal(Fenced("out of the group, and no rebalance came"))
+
+        patience_s = 3 * self._app.transport.options.session_timeout_ms / 1000
+        asyncio.get_running_loop().call_later(patience_s, check)
 
     def _committed(self, changed: Changed, content: Content) -> None:
         for table, rows, _ in changed:
@@ -272,6 +288,7 @@ class BatchLoop:
 
     def _undo(self) -> None:
         self._app.producer.of_batch = []
+        self._letters = 0
         for rows in self._all_rows():
             rows.roll_back()
 

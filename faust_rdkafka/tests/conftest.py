@@ -1,0 +1,184 @@
+"""A broker for the tests, what they read and write on it, and workers as real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+import faust_rdkafka
+from tally.local.kafka import Kafka
+
+PARTITIONS = 4
+
+
+class Broker:
+    """Topics, records and committed offsets, seen from outside of the worker."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self.url = f"rdkafka://{bootstrap}"
+        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 5})
+
+    def name(self, stem: str) -> str:
+        return f"{stem}-{uuid.uuid4().hex[:8]}"
+
+    def topic(self, stem: str, partitions: int = PARTITIONS) -> str:
+        name = self.name(stem)
+        for future in self._admin.create_topics([NewTopic(name, partitions, 1)]).values():
+            future.result(20)
+        return name
+
+    def send(self, topic: str, *records: tuple[str, Any], **options: Any) -> None:
+        """(key, value) each; a value that is no bytes becomes JSON."""
+        for key, value in records:
+            body = value if isinstance(value, bytes) else orjson.dumps(value)
+            while True:
+                try:
+                    self._producer.produce(topic, body, key.encode(), **options)
+                    break
+                except BufferError:
+                    self._producer.poll(0.1)
+        self._producer.flush(20)
+
+    def read(self, topic: str, isolation: str = "read_committed") -> list[Message]:
+        """All that a reader sees from the beginning to the present end."""
+        reader = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": "reader",
+                "isolation.level": isolation,
+                "enable.partition.eof": True,
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 10,
+            }
+        )
+        numbers = set(reader.list_topics(topic, 10).topics[topic].partitions)
+        reader.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in numbers])
+        found: list[Message] = []
+        deadline = time.monotonic() + 30
+        while numbers and time.monotonic() < deadline:
+            for message in reader.consume(10_000, 0.1):
+                if message.error() is None:
+                    found.append(message)
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    numbers.discard(message.partition())
+        reader.close()
+        assert not numbers, f"{topic} could not be read to its end"
+        return found
+
+    def table(self, topic: str) -> dict[tuple[int, str], Any]:
+        """A changelog's last values by (partition, key)."""
+        rows: dict[tuple[int, str], Any] = {}
+        for message in self.read(topic):
+            place = (message.partition(), message.key().decode())
+            if message.value() is None:
+                rows.pop(place, None)
+            else:
+                rows[place] = orjson.loads(message.value())
+        return rows
+
+    def committed(self, group: str, topic: str) -> int:
+        """How many records the group has done with, markers not counted: the sources here hold none."""
+        asker = Consumer(
+            {"bootstrap.servers": self.bootstrap, "group.id": group, "isolation.level": "read_uncommitted"}
+        )
+        try:
+            found = asker.committed([TopicPartition(topic, number) for number in range(PARTITIONS)], 20)
+            return sum(max(tp.offset, 0) for tp in found)
+        finally:
+            asker.close()
+
+
+class Workers:
+    """fold_worker.py as processes that can be killed, stopped and continued."""
+
+    def __init__(self, bootstrap: str, log: Path) -> None:
+        self._environment = {**os.environ, "FOLD_BOOTSTRAP": bootstrap}
+        self._log = log.open("ab")
+        self._all: list[subprocess.Popen[bytes]] = []
+
+    def start(self, **settings: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("fold_worker.py"))],
+            env={**self._environment, **{f"FOLD_{name.upper()}": value for name, value in settings.items()}},
+            stdout=self._log,
+            stderr=self._log,
+        )
+        self._all.append(process)
+        return process
+
+    def end(self) -> None:
+        for process in self._all:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait(20)
+        self._log.close()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    given = os.environ.get("TALLY_KAFKA_BOOTSTRAP")
+    if given:
+        yield Broker(given)
+        return
+    server = Kafka(tmp_path_factory.mktemp("kafka"))
+    server.start()
+    try:
+        yield Broker(server.bootstrap)
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def workers(broker: Broker, tmp_path: Path) -> Iterator[Workers]:
+    started = Workers(broker.bootstrap, tmp_path / "workers.log")
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def until() -> Callable[..., None]:
+    """Wait for a condition of another process, which can only be looked at, with a bound."""
+
+    def wait(condition: Callable[[], bool], within_s: float = 30.0) -> None:
+        deadline = time.monotonic() + within_s
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {within_s} s"
+            time.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture
+def running() -> Callable[[faust_rdkafka.App], AbstractAsyncContextManager[faust_rdkafka.App]]:
+    """`async with running(app)`: the app in this loop, its tables restored."""
+
+    @asynccontextmanager
+    async def run(app: faust_rdkafka.App) -> AsyncIterator[faust_rdkafka.App]:
+        restored = asyncio.Event()
+        app.on_partitions_restored(lambda partitions: restored.set())
+        app.finalize()
+        await app.start()
+        try:
+            await asyncio.wait_for(restored.wait(), 30)
+            yield app
+        finally:
+            await app.stop()
+
+    return run

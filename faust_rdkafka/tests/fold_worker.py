@@ -1,0 +1,55 @@
+"""A worker to be killed: counts commands by key, one outcome a command, in batches or record by record."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import orjson
+
+from faust_rdkafka import App, BatchSchema, run
+
+
+def setting(name: str, default: str = "") -> str:
+    return os.environ.get(f"FOLD_{name}", default)
+
+
+def fold(row: dict[str, int] | None, command: dict[str, Any]) -> dict[str, int]:
+    row = row or {"total": 0, "version": 0}
+    return {"total": row["total"] + command["quantity"], "version": row["version"] + 1}
+
+
+app = App(
+    setting("APP"),
+    broker=f"rdkafka://{setting('BOOTSTRAP')}",
+    instance=setting("INSTANCE", "0"),
+    batch_records_max=int(setting("RECORDS_MAX", "200")),
+    session_timeout_ms=6000,
+    web_enabled=False,
+)
+table = app.Table("fold")
+out = setting("OUT")
+
+if setting("MODE", "batch") == "batch":
+
+    @app.agent(app.topic(setting("SRC"), schema=BatchSchema()))
+    async def fold_batches(batches: Any) -> None:
+        async for batch in batches:
+            rows = table.partition(batch.partition)
+            for key, command in zip(batch.keys, batch.values, strict=True):
+                row = rows[key.decode()] = fold(rows.get(key.decode()), command)
+                app.emit(out, key, orjson.dumps({"n": command["n"], **row}))
+
+else:
+
+    @app.agent(app.topic(setting("SRC"), value_serializer="json", key_serializer="raw"))
+    async def fold_records(commands: Any) -> None:
+        async for event in commands.events():
+            key = event.key.decode()
+            row = table[key] = fold(table.get(key), event.value)
+            app.emit(out, event.key, orjson.dumps({"n": event.value["n"], **row}))
+
+
+if __name__ == "__main__":
+    raise SystemExit(asyncio.run(run(app)))

@@ -1,0 +1,112 @@
+"""Exactly once under kill -9, joining and leaving workers, and workers that wake after their successor."""
+
+from __future__ import annotations
+
+import random
+import signal
+from typing import Any
+
+import orjson
+import pytest
+
+KEYS = 50
+
+
+class Run:
+    """One app's topics and the commands sent to it."""
+
+    def __init__(self, broker: Any, workers: Any, count: int, **settings: str) -> None:
+        self.broker, self.workers, self.count = broker, workers, count
+        self.app, self.src, self.out = broker.name("fold"), broker.topic("src"), broker.topic("out")
+        self.settings = {"app": self.app, "src": self.src, "out": self.out, **settings}
+        broker.send(self.src, *[(f"k{n % KEYS}", {"n": n, "quantity": n % 7}) for n in range(count)])
+
+    def start(self, instance: str = "0") -> Any:
+        return self.workers.start(instance=instance, **self.settings)
+
+    def done(self) -> int:
+        return self.broker.committed(self.app, self.src)
+
+    def finished(self) -> bool:
+        return self.done() >= self.count
+
+    def check(self) -> None:
+        """Each command has exactly one outcome, the one of a sequential fold; the changelog is the fold's end."""
+        expected, state = {}, {}
+        for message in self.broker.read(self.src):
+            command = orjson.loads(message.value())
+            place = (message.partition(), message.key().decode())
+            old = state.get(place, {"total": 0, "version": 0})
+            row = {"total": old["total"] + command["quantity"], "version": old["version"] + 1}
+            state[place] = row
+            expected[command["n"]] = {"n": command["n"], **row}
+        outcomes = [orjson.loads(m.value()) for m in self.broker.read(self.out)]
+        assert len(outcomes) == len(expected)
+        assert {o["n"]: o for o in outcomes} == expected
+        assert self.broker.table(f"{self.app}-fold-changelog") == state
+
+
+def kill_and_restart(run: Run, until: Any, kills: int) -> None:
+    chance = random.Random(7)
+    process = run.start()
+    for _ in range(kills):
+        before = run.done()
+        until(lambda before=before: run.done() > before or run.finished())
+        try:
+            process.wait(chance.uniform(0, 0.15))
+        except Exception:  # a random moment later it still runs, as it should
+            process.kill()
+        process.wait()
+        process = run.start()
+    until(run.finished, 60)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    run.check()
+
+
+def test_a_batch_worker_killed_at_random_moments_does_each_command_once(broker: Any, workers: Any, until: Any) -> None:
+    kill_and_restart(Run(broker, workers, 20_000, records_max="50"), until, kills=6)
+
+
+def test_a_record_worker_killed_at_random_moments_does_each_command_once(broker: Any, workers: Any, until: Any) -> None:
+    kill_and_restart(Run(broker, workers, 6_000, mode="record", records_max="20"), until, kills=3)
+
+
+@pytest.mark.slow
+def test_a_worker_killed_many_times_does_each_command_once(broker: Any, workers: Any, until: Any) -> None:
+    kill_and_restart(Run(broker, workers, 300_000, records_max="100"), until, kills=60)
+
+
+def test_workers_join_and_leave_under_load(broker: Any, workers: Any, until: Any) -> None:
+    run = Run(broker, workers, 20_000, records_max="20")
+    first = run.start("0")
+    until(lambda: run.done() > 0)
+    second = run.start("1")
+    before = run.done()
+    until(lambda: run.done() > before + 2_000 or run.finished())
+    second.kill()
+    second.wait()
+    second = run.start("1")
+    until(run.finished, 60)
+    for process in (first, second):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    run.check()
+
+
+def test_a_worker_that_wakes_after_its_successor_writes_nothing_twice(broker: Any, workers: Any, until: Any) -> None:
+    run = Run(broker, workers, 20_000, records_max="20")
+    zombie = run.start("0")
+    until(lambda: run.done() > 0)
+    zombie.send_signal(signal.SIGSTOP)
+    heir = run.start("1")
+    until(run.finished, 60)
+    broker.send(run.src, *[(f"k{n % KEYS}", {"n": n, "quantity": 1}) for n in range(20_000, 21_000)])
+    run.count = 21_000
+    zombie.send_signal(signal.SIGCONT)
+    until(run.finished, 60)
+    until(lambda: zombie.poll() is not None or run.finished())
+    for process in (zombie, heir):
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    run.check()
