@@ -51,7 +51,7 @@ def examine(settings: Settings) -> Report:
     """All checks. Raises `NothingRuns` when not even an address of Kafka is known; a dead server is a finding."""
     notes = Notes()
     bootstrap = settings.kafka_bootstrap
-    _examine_processes(report)
+    _examine_processes(notes)
     _examine_kafka(bootstrap, notes)
     for service in SERVICES:
         _if_known(f"{service}_database_url", settings, partial(_examine_database, service), notes)

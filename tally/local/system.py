@@ -168,6 +168,8 @@ class System:
         self._init_step("migrate", ("producers", "migrate"), needed)
 
     def _make_topics(self) -> None:
+        if self._addresses.kafka is not None:
+            self._addresses.kafka.make_internal_topics()
         self._init_step("topics", ("tally.cli", "topics", "create"), ["kafka_bootstrap"])
 
     def _init_step(self, name: str, module: tuple[str, ...], needed: list[str]) -> None:
