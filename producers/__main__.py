@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -114,7 +115,8 @@ def main() -> None:
 
 def _serve(app: FastAPI, host: str, port: int) -> None:
     """One process, one loop; SIGTERM ends it in order."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # uvicorn ends in order, then raises the signal again for whoever handled it before.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         app,
         host=host,

@@ -82,14 +82,12 @@ def history(order_id: Name, parts: ThePart, response: Response) -> list[dict[str
 
 async def _now(order_id: str, wanted: tuple[Token, ...], wait_s: float, parts: ThePart) -> dict[str, Any]:
     version = version_for(wanted, "orders", order_id)
-    if version is None:
-        row = await parts.reader.value(WantedRow("orders", order_id))
-        if row is not None:
-            return row
-        version = 1  # if it exists at all, it was placed a moment ago: wait until the worker has seen it
-        await _must_exist(order_id, parts)
     try:
-        row = await parts.reader.value(WantedRow("orders", order_id, version, wait_s))
+        row = await parts.reader.value(WantedRow("orders", order_id, version, wait_s if version else 0))
+        if row is None:
+            # If it exists at all it was placed a moment ago: wait until its worker has seen it.
+            await _must_exist(order_id, parts)
+            row = await parts.reader.value(WantedRow("orders", order_id, 1, wait_s))
     except Problem:
         await _must_exist(order_id, parts)
         raise

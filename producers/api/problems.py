@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import Any
 
@@ -63,20 +62,21 @@ async def answer(problem: Problem, scope: Scope, receive: Receive, send: Send) -
 
 def install(app: FastAPI) -> None:
     """Turns every exception that leaves a route into problem details."""
-    handler = new_exception_handler(
-        logger=logging.getLogger("producers.api"),
-        handlers={
-            Busy: _busy,
-            Conflict: _moved,
-            StillRunning: _still_running,
-            CommandIdReused: _reused,
-            PoolTimeout: _database_away,
-            psycopg.OperationalError: _database_away,
-        },
-        request_validation_handler=_invalid_request,
-    )
+    known = {
+        Busy: _busy,
+        Conflict: _moved,
+        StillRunning: _still_running,
+        CommandIdReused: _reused,
+        PoolTimeout: _database_away,
+        psycopg.OperationalError: _database_away,
+    }
+    handler = new_exception_handler(handlers=dict(known), request_validation_handler=_invalid_request)
+    # Last, for the first that fits is taken.
     handler.handlers[Exception] = _unexpected
     add_exception_handler(app, handler)
+    for error in known:
+        # Named one by one: what only "Exception" catches is taken for a fault of the server and logged.
+        app.add_exception_handler(error, handler)
 
 
 def _busy(_: ExceptionHandler, __: Request, error: Exception) -> Problem:
@@ -100,7 +100,9 @@ def _database_away(_: ExceptionHandler, __: Request, error: Exception) -> Proble
 
 
 def _unexpected(_: ExceptionHandler, __: Request, error: Exception) -> Problem:
-    # Its text may hold data of somebody else; it stands in the log.
+    if isinstance(error, Problem):
+        return error
+    # Its text may hold data of somebody else; so it stands in the log alone, where the server puts it.
     return Problem("Internal error", type_="internal-error", detail="see the log of the API", status=500)
 
 

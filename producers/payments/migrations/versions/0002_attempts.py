@@ -16,7 +16,7 @@ create table attempts (
     id uuid primary key references commands (id),
     seq bigint generated always as identity,
     payment_id text not null,
-    call text not null,
+    command_type text not null,
     command jsonb not null,
     state text not null default 'OPEN' check (state in ('OPEN', 'DONE')),
     tries int not null default 0,

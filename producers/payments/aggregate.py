@@ -1,0 +1,171 @@
+"""The payment of an order: what was asked of the provider, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from producers.store.deciding import Accepted, Aggregate, Decision, Postponed, Refused
+from producers.store.snapshots import SnapshotForm
+from schemas.messages import (
+    AuthorisePayment,
+    CapturePayment,
+    PaymentAuthorised,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentRefunded,
+    PaymentRequested,
+    PaymentVoided,
+    VoidPayment,
+)
+
+REQUESTED, AUTHORISED, DECLINED = "REQUESTED", "AUTHORISED", "DECLINED"
+CAPTURED, VOIDED, REFUNDED = "CAPTURED", "VOIDED", "REFUNDED"
+
+# Calls of the provider that a decision waits for.
+AUTHORISE, CAPTURE, GIVE_BACK = "AUTHORISE", "CAPTURE", "GIVE_BACK"
+
+# Reasons of refusals; a wrong status is told as e.g. PAYMENT_IS_VOIDED.
+INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
+PAYMENT_DECLINED = "PAYMENT_DECLINED"
+UNKNOWN_PAYMENT = "UNKNOWN_PAYMENT"
+
+WALLET = "wallet"
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A payment's state; `status` is None before it was asked for. Money in minor units of `currency`."""
+
+    status: str | None = None
+    amount_minor: int = 0
+    currency: str = ""
+    reference: str = ""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderResult:
+    """What the provider says of a payment now: one of the statuses above, with its reason if it declined."""
+
+    status: str
+    reason: str | None = None
+
+
+initial = Payment()
+
+
+def decide(payment: Payment, command: Any, payment_id: str) -> Decision:
+    """The events of a command, the reason why it may not be, or the call of the provider that it needs first.
+
+    `payment_id` is the order's id, which every event of a payment repeats.
+    """
+    match command:
+        case AuthorisePayment():
+            return _authorise(payment, command, payment_id)
+        case CapturePayment():
+            if payment.status is None:
+                return Refused(UNKNOWN_PAYMENT)
+            if payment.status == CAPTURED:
+                return Accepted()
+            return Postponed(CAPTURE) if payment.status == AUTHORISED else _wrong(payment)
+        case VoidPayment(reason):
+            if payment.status is None:
+                # A fence: an authorisation that comes after it finds the payment voided.
+                return Accepted((PaymentVoided(payment_id, 0, "", "", reason),))
+            if payment.status in (DECLINED, VOIDED, REFUNDED):
+                return Accepted()
+            return Postponed(GIVE_BACK)
+    raise TypeError(f"{type(command).__name__} is no command of a payment")
+
+
+def decide_result(payment: Payment, result: ProviderResult, reason: str, payment_id: str) -> tuple[Any, ...]:
+    """The events that bring our books to what the provider says; none where they are there already.
+
+    `reason` is why money was given back, where the provider says that it was.
+    """
+    if result.status == payment.status or payment.status in (None, DECLINED, VOIDED, REFUNDED):
+        return ()
+    told = (payment_id, payment.amount_minor, payment.currency, payment.reference)
+    authorised = () if payment.status != REQUESTED else (PaymentAuthorised(*told),)
+    captured = () if payment.status == CAPTURED else (*authorised, PaymentCaptured(*told))
+    match result.status:
+        case "AUTHORISED":
+            return authorised
+        case "DECLINED" if payment.status == REQUESTED:
+            return (PaymentDeclined(*told, result.reason or PAYMENT_DECLINED),)
+        case "CAPTURED":
+            return captured
+        case "VOIDED":
+            return (PaymentVoided(*told, reason),)
+        case "REFUNDED":
+            return (*captured, PaymentRefunded(*told, reason))
+    raise ValueError(f"the provider says {result.status} of a payment that is {payment.status}")
+
+
+def evolve(payment: Payment, event: Any) -> Payment:
+    """The state after `event`."""
+    match event:
+        case PaymentRequested():
+            return Payment(REQUESTED, event.amount_minor, event.currency, event.reference)
+        case PaymentAuthorised():
+            return replace(payment, status=AUTHORISED)
+        case PaymentDeclined():
+            return replace(payment, status=DECLINED, reason=event.reason)
+        case PaymentCaptured():
+            return replace(payment, status=CAPTURED)
+        case PaymentVoided():
+            return replace(payment, status=VOIDED, reason=event.reason)
+        case PaymentRefunded():
+            return replace(payment, status=REFUNDED, reason=event.reason)
+    return payment
+
+
+def _authorise(payment: Payment, command: AuthorisePayment, payment_id: str) -> Decision:
+    if payment.status in (AUTHORISED, CAPTURED):
+        return Accepted()
+    if payment.status == REQUESTED:
+        return Postponed(AUTHORISE)
+    if payment.status is not None:
+        return Refused(
+            payment.reason if payment.status == DECLINED and payment.reason else f"PAYMENT_IS_{payment.status}"
+        )
+    told = (payment_id, command.amount_minor, command.currency, command.reference)
+    if command.method == WALLET:
+        # Wallets come later; until then each of them is empty, and no provider has to be asked.
+        return Refused(INSUFFICIENT_FUNDS, (PaymentRequested(*told), PaymentDeclined(*told, INSUFFICIENT_FUNDS)))
+    return Postponed(AUTHORISE, (PaymentRequested(*told),))
+
+
+def _wrong(payment: Payment) -> Decision:
+    return Refused(f"PAYMENT_IS_{payment.status}")
+
+
+def _to_json(payment: Payment) -> dict[str, Any]:
+    return {
+        "status": payment.status,
+        "amount_minor": payment.amount_minor,
+        "currency": payment.currency,
+        "reference": payment.reference,
+        "reason": payment.reason,
+    }
+
+
+def _from_json(kept: dict[str, Any]) -> Payment:
+    return Payment(**kept)
+
+
+_FORM = SnapshotForm(version=1, to_json=_to_json, from_json=_from_json)
+
+
+def payment_aggregate(payment_id: str) -> Aggregate[Payment]:
+    """The aggregate of the payment of one order."""
+    return Aggregate(
+        aggregatetype="payments",
+        source="/tally/payments",
+        initial=initial,
+        decide=partial(decide, payment_id=payment_id),
+        evolve=evolve,
+        form=_FORM,
+    )

@@ -1,0 +1,124 @@
+"""The table of attempts: what is to be asked of the provider, taken by one runner at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from producers.store.connections import Connection
+from schemas.envelope import Envelope, Message, body_to_json, from_rfc3339, to_rfc3339
+from schemas.messages import VoidPayment, class_of, wire_type
+
+# Longer than a call and a question for the status may take together, so that a lease ends only with its runner;
+# short against the saga's 10 s, so that what a killed runner left is taken up in time.
+LEASE_S = 5.0
+RETRY_FIRST_S, RETRY_MAX_S = 0.2, 2.0
+CHANNEL = "tally_attempts"
+
+_VOID = wire_type(VoidPayment)
+
+_NOTE = """
+insert into attempts (id, payment_id, command_type, command) values (%s, %s, %s, %s) on conflict (id) do nothing
+"""
+# A void must not wait for the pause before the next try of what it voids.
+_HURRY = "update attempts set due_at = clock_timestamp() where payment_id = %s and state = 'OPEN' and id <> %s"
+# One payment's attempts are done in their order: only the oldest can be taken.
+_CLAIM = """
+update attempts a
+set lease_owner = %(owner)s, lease_until = clock_timestamp() + %(lease_s)s * interval '1 second', tries = tries + 1
+where a.id in (
+    select b.id from attempts b
+    where b.state = 'OPEN' and b.due_at <= clock_timestamp()
+      and (b.lease_until is null or b.lease_until < clock_timestamp())
+      and not exists (
+          select 1 from attempts older
+          where older.payment_id = b.payment_id and older.state = 'OPEN' and older.seq < b.seq)
+    order by b.due_at limit %(limit)s for update skip locked)
+returning a.id::text, a.command, a.tries, (
+    select v.command -> 'body' ->> 'reason' from attempts v
+    where v.payment_id = a.payment_id and v.state = 'OPEN' and v.command_type = %(void)s and v.id <> a.id
+    order by v.seq limit 1)
+"""
+_HOLD = "select 1 from attempts where id = %s and lease_owner = %s and state = 'OPEN' for update"
+_DONE = "update attempts set state = 'DONE', lease_owner = null, lease_until = null, last_error = null where id = %s"
+_AGAIN = """
+update attempts
+set lease_owner = null, lease_until = null, last_error = %s, due_at = clock_timestamp() + %s * interval '1 second'
+where id = %s and lease_owner = %s and state = 'OPEN'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A command that needs the provider; `tries` counts from 1, `void_reason` is that of a void that waits behind it."""
+
+    id: str
+    command: Message
+    tries: int
+    void_reason: str | None
+
+    @property
+    def payment_id(self) -> str:
+        """The order's id."""
+        return self.command.envelope.subject
+
+
+def note_attempt(connection: Connection, command: Message) -> None:
+    """Adds a command to what is to be done; a runner hears of it when the transaction is committed."""
+    envelope = command.envelope
+    kept = Jsonb({"envelope": _envelope_to_json(envelope), "body": body_to_json(command.body)})
+    noted = connection.execute(_NOTE, (envelope.id, envelope.subject, envelope.type, kept))
+    if noted.rowcount and envelope.type == _VOID:
+        connection.execute(_HURRY, (envelope.subject, envelope.id))
+    connection.execute("select pg_notify(%s, '')", (CHANNEL,))
+
+
+def claim(connection: Connection, owner: str, limit: int, lease_s: float = LEASE_S) -> list[Attempt]:
+    """Takes up to `limit` attempts that are due and that nobody holds, for `lease_s` seconds."""
+    given = {"owner": owner, "limit": limit, "lease_s": lease_s, "void": _VOID}
+    rows = connection.execute(_CLAIM, given).fetchall()
+    return [Attempt(id_, _message(command), tries, void_reason) for id_, command, tries, void_reason in rows]
+
+
+def still_held(connection: Connection, attempt: Attempt, owner: str) -> bool:
+    """Whether the attempt is open and ours; locks it until the transaction ends."""
+    return connection.execute(_HOLD, (attempt.id, owner)).fetchone() is not None
+
+
+def close(connection: Connection, attempt: Attempt) -> None:
+    """The attempt is done."""
+    connection.execute(_DONE, (attempt.id,))
+
+
+def put_back(connection: Connection, attempt: Attempt, owner: str, error: str, pause_s: float) -> None:
+    """Gives the attempt up for now; it is due again after `pause_s` seconds."""
+    connection.execute(_AGAIN, (error[:500], pause_s, attempt.id, owner))
+
+
+def pause_after(tries: int) -> float:
+    """Seconds until the next try, doubling up to RETRY_MAX_S."""
+    return min(RETRY_FIRST_S * 2.0 ** min(tries - 1, 10), RETRY_MAX_S)
+
+
+def _envelope_to_json(envelope: Envelope) -> dict[str, Any]:
+    return {
+        "id": envelope.id,
+        "type": envelope.type,
+        "source": envelope.source,
+        "aggregatetype": envelope.aggregatetype,
+        "subject": envelope.subject,
+        "recorded_at": to_rfc3339(envelope.recorded_at),
+        "correlation_id": envelope.correlation_id,
+        "causation_id": envelope.causation_id,
+        "traceparent": envelope.traceparent,
+    }
+
+
+def _message(kept: dict[str, Any]) -> Message:
+    told = kept["envelope"]
+    envelope = Envelope(**{**told, "recorded_at": from_rfc3339(told["recorded_at"]), "version": None})
+    body_class = class_of(envelope.type)
+    assert body_class is not None, "only commands that we know are noted"
+    return Message(envelope, body_class(**kept["body"]))
