@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Protocol
 
 import orjson
 from prometheus_client import CollectorRegistry
@@ -12,6 +14,19 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 # A loop that gave no sign for so long hangs: longer than every bounded wait in it together.
 SILENT_MAX_S = 120.0
+
+
+class Questions(Protocol):
+    """What the probes ask: each answer is None for yes, else the reason in one line."""
+
+    def why_not_live(self) -> str | None:
+        """Should this process be killed?"""
+
+    def why_not_ready(self) -> str | None:
+        """Does it do its work now?"""
+
+    def why_not_started(self) -> str | None:
+        """Has it ever been ready?"""
 
 
 class Health:
@@ -54,7 +69,9 @@ class Health:
 class Probes:
     """The HTTP server of the probes, in threads; `port` None takes a free one. Raises OSError where the port is taken."""
 
-    def __init__(self, health: Health, registry: CollectorRegistry, port: int | None, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, health: Questions, registry: CollectorRegistry, port: int | None, host: str = "127.0.0.1"
+    ) -> None:
         self._server = ThreadingHTTPServer((host, port or 0), _handler(health, registry))
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
@@ -69,8 +86,8 @@ class Probes:
         self._server.server_close()
 
 
-def _handler(health: Health, registry: CollectorRegistry) -> type[BaseHTTPRequestHandler]:
-    questions = {
+def _handler(health: Questions, registry: CollectorRegistry) -> type[BaseHTTPRequestHandler]:
+    questions: dict[str, Callable[[], str | None]] = {
         "/livez": health.why_not_live,
         "/readyz": health.why_not_ready,
         "/startupz": health.why_not_started,

@@ -23,7 +23,11 @@ STATEMENT_TIMEOUT_MS = 15_000
 
 # Connection, resources, operator's act, system error: nothing is wrong with the command.
 _AWAY_CLASSES = ("08", "53", "57", "58")
-_READ_ONLY = "25006"  # connected to a server that is no longer the primary
+_AWAY_STATES = (
+    "25006",  # read only: this server is no longer the primary
+    "42501",  # a right that nobody granted
+    "42P01",  # a table that no migration has made yet
+)
 # The key is in use by somebody else: a lock, a prepared transaction, a deadlock that we lost.
 BUSY = (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected, errors.SerializationFailure)
 
@@ -71,7 +75,7 @@ def is_away(error: psycopg.Error, connection: Connection) -> bool:
     if connection.closed or isinstance(error, psycopg.InterfaceError):
         return True
     state = error.sqlstate or ""
-    return (state[:2] in _AWAY_CLASSES and not isinstance(error, BUSY)) or state == _READ_ONLY
+    return (state[:2] in _AWAY_CLASSES and not isinstance(error, BUSY)) or state in _AWAY_STATES
 
 
 @contextmanager

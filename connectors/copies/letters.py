@@ -24,29 +24,37 @@ class Letters:
 
     def __init__(self, bootstrap: str, codec: Codec) -> None:
         self._codec = codec
-        settings = {
-            "bootstrap.servers": bootstrap,
-            "enable.idempotence": True,
-            "partitioner": "murmur2_random",
-            "linger.ms": 0,
-            "delivery.timeout.ms": int(SENT_WITHIN_S * 1000),
-        }
-        self._producer = Producer(settings, logger=logging.getLogger("kafka"))
+        self._bootstrap = bootstrap
+        # Letters are rare: no connection stands open for them until the first.
+        self._producer: Producer | None = None
 
     def send(self, record: Record, error: Undecodable) -> None:
         """One letter. Raises KafkaAway when Kafka does not take it in time; then it is to be sent again."""
         place = Place(record.topic, record.partition, record.offset)
         letter = dead_letter(ORIGIN, SetAside(place, record.key, record.value, record.headers), error, now())
         key, value, headers = encode_record(letter, self._codec)
-        failed: list[str] = []
+        producer, failed = self._connected(), list[str]()
 
         def delivered(problem: Error | None, _: Message) -> None:
             if problem is not None:
                 failed.append(problem.str())
 
         try:
-            self._producer.produce(DEAD_LETTERS, value, key, headers=headers, on_delivery=delivered)
+            producer.produce(DEAD_LETTERS, value, key, headers=headers, on_delivery=delivered)
         except (KafkaException, BufferError) as problem:
             raise KafkaAway(f"dead letter: {problem}") from None
-        if self._producer.flush(SENT_WITHIN_S) or failed:
+        if producer.flush(SENT_WITHIN_S) or failed:
             raise KafkaAway(f"dead letter: {failed[0] if failed else 'not taken in time'}")
+
+    def _connected(self) -> Producer:
+        if self._producer is not None:
+            return self._producer
+        settings: dict[str, str | int | bool] = {
+            "bootstrap.servers": self._bootstrap,
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "linger.ms": 0,
+            "delivery.timeout.ms": int(SENT_WITHIN_S * 1000),
+        }
+        self._producer = Producer(settings, logger=logging.getLogger("kafka"))
+        return self._producer

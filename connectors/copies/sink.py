@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from threading import Event
 
@@ -35,7 +36,7 @@ class CopiesSink:
         self._bounds = config.bounds
         self._copies = Copies(config.redis_url, Namespace(config.prefix, config.tombstone_s))
         self._letters = Letters(config.bootstrap, codec)
-        self._admin = AdminClient({"bootstrap.servers": config.bootstrap})
+        self._bootstrap = config.bootstrap
         self._consumer = PlacedConsumer(config.consumer_group)
         # The mark that each of our partitions must have for our offsets to be true.
         self._marks: dict[Partition, str] = {}
@@ -127,7 +128,9 @@ class CopiesSink:
         if not topics:
             return {}
         try:
-            asked = self._admin.describe_topics(TopicCollection(topics), request_timeout=DESCRIBED_WITHIN_S)
+            # Needed once a placement, so it does not stay: an idle client only logs that brokers come and go.
+            admin = AdminClient({"bootstrap.servers": self._bootstrap}, logger=logging.getLogger("kafka"))
+            asked = admin.describe_topics(TopicCollection(topics), request_timeout=DESCRIBED_WITHIN_S)
             return {topic: str(found.result(DESCRIBED_WITHIN_S + 1).topic_id) for topic, found in asked.items()}
         except (KafkaException, TimeoutError) as error:
             raise KafkaAway(f"topic ids: {error}") from None

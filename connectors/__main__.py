@@ -1,0 +1,165 @@
+"""Starts what carries: the outbox connectors, the command sinks, the copies; one process each."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from threading import Event
+from typing import Annotated
+
+import structlog
+import typer
+from prometheus_client import CollectorRegistry
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from connectors.commands import CommandSink, SinkConfig, SinkMetrics
+from connectors.consuming import ConsumingError
+from connectors.copies import CopiesConfig, CopiesMetrics, CopiesSink
+from connectors.outbox import DebeziumPlacement, Metrics, OutboxConfig, Routing, main_standalone
+from connectors.outbox import run as run_outbox
+from connectors.outbox.letters import letters_in
+from connectors.outbox_probes import OutboxFigures, OutboxHealth
+from connectors.probes import Health, Probes, Questions
+from producers.orders.handler import OrderCommands
+from schemas import outbox as columns
+from schemas.codec import AvroCodec
+from schemas.topics import DEAD_LETTERS, ORDERS_COMMANDS, PAYMENTS_COMMANDS
+from tally import logs
+from tally.settings import NothingRuns, Settings, SettingsError, WrongSetting
+
+log = structlog.get_logger(__name__)
+
+# Rows and records are short-lived and without cycles: the default threshold would look for some every few hundred.
+GC_THRESHOLDS = (100_000, 20, 50)
+
+STANDALONE = "outbox-standalone"
+
+cli = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+class Service(StrEnum):
+    """Services that have a database with an outbox and take commands from Kafka."""
+
+    ORDERS = "orders"
+    PAYMENTS = "payments"
+
+
+ProbePort = Annotated[int | None, typer.Option(help="port for probes and metrics; any free one without")]
+ProbeHost = Annotated[str, typer.Option(help="address for probes and metrics")]
+Instance = Annotated[str, typer.Option(help="name of this process in its consumer group; one live process each")]
+
+
+@cli.command()
+def outbox(service: Service, probe_port: ProbePort = None, probe_host: ProbeHost = "127.0.0.1") -> None:
+    """The outbox connector of a service: its database's log to Kafka."""
+    logs.configure(f"connector-{service}")
+    settings = Settings(probe_port=probe_port)
+    slot = f"tally_{service}_outbox"
+    config = OutboxConfig(
+        name=service.value,
+        source_url=settings.replication_url(service),
+        bootstrap=settings.kafka_bootstrap,
+        table=columns.TABLE,
+        slot=slot,
+        publication=slot,
+        routing=Routing(
+            timestamp_field=columns.TIMESTAMP_FIELD,
+            placements=DebeziumPlacement.parse_list(columns.PLACEMENT),
+            route_by_field=columns.ROUTE_BY_FIELD,
+            route_replacement=columns.ROUTE_REPLACEMENT,
+            null_headers=False,
+        ),
+        dead_letter_topic=DEAD_LETTERS,
+        dead_letter=letters_in(AvroCodec()),
+    )
+    metrics, registry = Metrics(), _registry()
+    registry.register(OutboxFigures(service, metrics))
+    with _probes(settings, OutboxHealth(metrics), registry, probe_host):
+        code = run_outbox(config, _stop(), metrics)
+    raise SystemExit(code)
+
+
+@cli.command()
+def commands(
+    service: Service, instance: Instance = "0", probe_port: ProbePort = None, probe_host: ProbeHost = "127.0.0.1"
+) -> None:
+    """The command sink of a service: Kafka commands to its handler, each counted once."""
+    logs.configure(f"sink-{service}")
+    settings, registry, health, stop = Settings(probe_port=probe_port), _registry(), Health(), _stop()
+    config = SinkConfig(
+        service=service.value,
+        topic=ORDERS_COMMANDS if service is Service.ORDERS else PAYMENTS_COMMANDS,
+        bootstrap=settings.kafka_bootstrap,
+        database_url=settings.database_url(service),
+        instance=instance,
+    )
+    codec = AvroCodec()
+    handler = OrderCommands(codec)
+    with _probes(settings, health, registry, probe_host):
+        CommandSink(config, handler, codec, SinkMetrics(registry)).run(stop, health)
+
+
+@cli.command()
+def copies(instance: Instance = "0", probe_port: ProbePort = None, probe_host: ProbeHost = "127.0.0.1") -> None:
+    """Copies of the read models in Valkey, from their changelogs."""
+    logs.configure("sink-copies")
+    settings, registry, health, stop = Settings(probe_port=probe_port), _registry(), Health(), _stop()
+    config = CopiesConfig(settings.kafka_bootstrap, settings.redis_url, instance=instance)
+    with _probes(settings, health, registry, probe_host):
+        CopiesSink(config, AvroCodec(), CopiesMetrics(registry)).run(stop, health)
+
+
+@contextmanager
+def _probes(settings: Settings, health: Questions, registry: CollectorRegistry, host: str) -> Iterator[None]:
+    try:
+        server = Probes(health, registry, settings.probe_port, host)
+    except OSError as error:
+        raise WrongSetting("probe_port", f"cannot listen on {host}:{settings.probe_port}: {error.strerror}") from None
+    with server as probes:
+        log.info("probes", port=probes.port)
+        yield
+
+
+def _registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+def _stop() -> Event:
+    """Set by SIGTERM and SIGINT."""
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    gc.set_threshold(*GC_THRESHOLDS)
+    return stop
+
+
+def main() -> None:
+    """The command line. Exit codes: 0 ended as asked, 1 cannot go on, 2 wrong usage or setting, 4 nothing runs here;
+
+    the outbox connector's own codes stand in `connectors.outbox.errors`.
+    """
+    if sys.argv[1:2] == [STANDALONE]:
+        # It knows its flags itself: it runs anywhere, also without any setting of ours.
+        raise SystemExit(main_standalone(sys.argv[2:]))
+    try:
+        cli()
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise SystemExit(4 if isinstance(error, NothingRuns) else 2) from None
+    except ConsumingError as error:
+        log.error("gives up", reason=str(error), error=type(error).__name__)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
