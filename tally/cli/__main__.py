@@ -8,6 +8,7 @@ from tally.cli import (
     audit,
     consume,
     dead_letters,
+    demo,
     doctor,
     groups,
     itself,
@@ -25,7 +26,7 @@ from tally.cli import (
 from tally.cli.failures import VerbGroup
 
 # Modules whose verbs stand at the top, in the order of the help.
-TOP = (start.app, processes.app, publish.app, consume.app, audit.app, doctor.app, itself.app)
+TOP = (start.app, demo.app, processes.app, publish.app, consume.app, audit.app, doctor.app, itself.app)
 # Groups of verbs by name.
 GROUPS = {
     "topics": topics.app,
