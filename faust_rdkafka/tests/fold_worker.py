@@ -51,5 +51,16 @@ else:
             app.emit(out, event.key, orjson.dumps({"n": event.value["n"], **row}))
 
 
+if setting("TICKS"):
+    ticks = app.Table("ticks")
+
+    @app.batch_timer(0.01)
+    async def tick() -> None:
+        for number in sorted(ticks.partitions_owned()):
+            rows = ticks.partition(number)
+            rows["count"] = rows.get("count", 0) + 1
+            app.emit(setting("TICKS"), b"tick", orjson.dumps(rows["count"]), partition=number)
+
+
 if __name__ == "__main__":
     raise SystemExit(asyncio.run(run(app)))

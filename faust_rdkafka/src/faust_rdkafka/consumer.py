@@ -14,6 +14,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import OffsetSpec
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP
+from faust.types.enums import ProcessingGuarantee
 
 from .batches import BatchLoop
 from .errors import Misconfigured
@@ -55,7 +56,7 @@ class Consumer(FaustConsumer):
         """A plain faust.App gets transport and offsets; what needs our tables is refused."""
         if self.transport.is_ours:
             return
-        if self.in_transaction:
+        if self.app.conf.processing_guarantee == ProcessingGuarantee.EXACTLY_ONCE:
             raise Misconfigured(
                 "processing_guarantee='exactly_once' needs faust_rdkafka.App; this is a plain faust.App"
             )
@@ -88,13 +89,16 @@ class Consumer(FaustConsumer):
         if names == self._subscribed:
             return  # an agent was started anew; to subscribe again would be a rebalance
         self._subscribed = names
-        reply = self.app.conf.reply_to
-        admin = self.app.producer.admin
-        count = await asyncio.get_running_loop().run_in_executor(
-            None, equal_partition_count, admin, [n for n in names if n != reply], lambda: bool(self.should_stop)
-        )
+        count = await self.check_topics(names)
         await declare_changelogs(self.app, count)
         self.fetcher.subscribe(names)
+
+    async def check_topics(self, names: Iterable[str]) -> int:
+        """The partition count of the sources; Misconfigured when they differ or are missing."""
+        sources = [name for name in names if name != self.app.conf.reply_to]
+        return await asyncio.get_running_loop().run_in_executor(
+            None, equal_partition_count, self.transport.admin, sources, lambda: bool(self.should_stop)
+        )
 
     async def _drain_messages(self, fetcher: Any) -> None:
         await self.batches.run()
@@ -158,7 +162,7 @@ class Consumer(FaustConsumer):
         asked = {confluent_kafka.TopicPartition(tp.topic, tp.partition): OffsetSpec.latest() for tp in tps}
         if not asked:
             return {}
-        found = self.app.producer.admin.list_offsets(
+        found = self.transport.admin.list_offsets(
             asked, isolation_level=confluent_kafka.IsolationLevel.READ_UNCOMMITTED, request_timeout=10
         )
         return {
@@ -206,7 +210,7 @@ class Consumer(FaustConsumer):
     def topic_partitions(self, topic: str) -> int | None:
         if topic not in self._partition_counts:
             try:
-                found = patiently(lambda: self.app.producer.admin.list_topics(topic, timeout=5), lambda: True)
+                found = patiently(lambda: self.transport.admin.list_topics(topic, timeout=5), lambda: True)
             except KafkaException:
                 return None
             self._partition_counts[topic] = len(found.topics[topic].partitions)

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 from faust.streams import current_event
 from faust.transport.producer import Producer as FaustProducer
 from faust.types import TP
@@ -39,7 +39,6 @@ class Producer(FaustProducer):
         transport = self.transport
         config = producer_config(transport.options, transport.client_config(), self.app.conf.id)
         self.transactions = Transactions(config, transport.stats)
-        self.admin = AdminClient(transport.client_config())
         await asyncio.get_running_loop().run_in_executor(self.pool, self.transactions.open)
 
     async def on_stop(self) -> None:
@@ -104,7 +103,7 @@ class Producer(FaustProducer):
         if options.get("retention"):
             settings["retention.ms"] = str(int(options["retention"] * 1000))
         new = NewTopic(topic, partitions, replication, config=settings)
-        for future in self.admin.create_topics([new]).values():
+        for future in self.transport.admin.create_topics([new]).values():
             try:
                 await asyncio.wrap_future(future)
             except KafkaException as error:

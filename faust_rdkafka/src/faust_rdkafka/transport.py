@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import logging
+from functools import cached_property
 from typing import Any
 
 import confluent_kafka
+from confluent_kafka.admin import AdminClient
 from faust.transport import base
 
 from .conductor import Conductor
@@ -14,8 +15,6 @@ from .fatal import end_process
 from .options import Options, client_config
 from .producer import Producer
 from .stats import Stats
-
-log = logging.getLogger(__name__)
 
 
 class Transport(base.Transport):
@@ -31,6 +30,10 @@ class Transport(base.Transport):
         self.is_ours = isinstance(given, Options)
         self.options: Options = given if isinstance(given, Options) else Options()
         self.stats: Stats = self.app.stats if self.is_ours else Stats()
+
+    @cached_property
+    def admin(self) -> AdminClient:
+        return AdminClient(self.client_config())
 
     def client_config(self) -> dict[str, Any]:
         bootstrap = ",".join(f"{url.host or '127.0.0.1'}:{url.port or self.default_port}" for url in self.url)
