@@ -213,11 +213,11 @@ class Log:
         places = [TopicPartition(topic, p, 0) for topic in topics for p in range(TOPICS[topic].partitions)]
         try:
             consumer.assign(places)
-            left = len(places)
+            left = {(place.topic, place.partition) for place in places}
             while left:
                 for record in consumer.consume(1000, 1.0):
                     if record.error():
-                        left -= 1
+                        left.discard((record.topic(), record.partition()))
                         continue
                     try:
                         yield record.topic(), decode_record(record.headers(), record.value(), CODEC)
