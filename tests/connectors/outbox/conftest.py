@@ -1,0 +1,196 @@
+"""A database with an outbox table for one test, connectors in threads and processes, and what came out in Kafka."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from connectors.outbox import Metrics, OutboxConfig, Routing, run
+from tally.local.databases import PostgresHost
+
+PROCESS = Path(__file__).parent / "connector_process.py"
+WITHIN_S = 60.0
+TABLE = """create table outbox (id uuid primary key default gen_random_uuid(), aggregatetype text, aggregateid text,
+type text, payload bytea, version bigint, created_at timestamptz not null default clock_timestamp())"""
+
+
+def until(question: Callable[[], Any], what: str, within_s: float = WITHIN_S) -> Any:
+    """The first true answer; fails the test when there is none in time."""
+    deadline = time.monotonic() + within_s
+    while not (answer := question()):
+        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
+        time.sleep(0.01)
+    return answer
+
+
+@dataclass
+class Running:
+    """A connector in a thread of the test."""
+
+    config: OutboxConfig
+    stop: threading.Event = field(default_factory=threading.Event)
+    metrics: Metrics = field(default_factory=Metrics)
+    codes: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.thread = threading.Thread(target=lambda: self.codes.append(run(self.config, self.stop, self.metrics)))
+        self.thread.start()
+
+    def until_ready(self) -> Running:
+        until(lambda: self.metrics.ready or self.codes, "ready")
+        assert not self.codes, f"ended with {self.codes}"
+        return self
+
+    def until_rows(self, count: int) -> None:
+        until(lambda: self.metrics.rows_total >= count or self.codes, f"{count} rows")
+
+    def exit_code(self) -> int:
+        """Waits for it to end by itself."""
+        self.thread.join(WITHIN_S)
+        assert self.codes, "still running"
+        return self.codes[0]
+
+    def end(self) -> int:
+        self.stop.set()
+        return self.exit_code()
+
+
+class Outbox:
+    """One test's database, table, slot and topics; everything carries the same unique name."""
+
+    def __init__(self, host: PostgresHost, bootstrap: str) -> None:
+        self.host, self.bootstrap = host, bootstrap
+        self.name = f"ob_{uuid.uuid4().hex[:10]}"
+        self.url = host.create_database(self.name)
+        self.admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+        self.running: list[Running] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def config(self, **changes: Any) -> OutboxConfig:
+        """Topics are `<name>.<aggregatetype>`."""
+        routing = Routing(**({"route_replacement": self.name + ".${routedByValue}"} | changes.pop("routing", {})))
+        given = {"name": self.name, "source_url": self.url, "bootstrap": self.bootstrap, "table": "public.outbox"}
+        return OutboxConfig(**(given | {"slot": self.name, "routing": routing, "create_topics": True} | changes))
+
+    def start(self, **changes: Any) -> Running:
+        self.running.append(Running(self.config(**changes)))
+        return self.running[-1]
+
+    def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """The connector as a real process."""
+        given = ["--source-url", self.url, "--bootstrap", self.bootstrap, "--slot", self.name]
+        given += ["--route", self.name + ".${routedByValue}", *arguments]
+        process = subprocess.Popen([sys.executable, str(PROCESS), *given], stderr=subprocess.PIPE)
+        self.processes.append(process)
+        return process
+
+    def topic(self, suffix: str) -> str:
+        return f"{self.name}.{suffix}"
+
+    def create_topic(self, suffix: str, partitions: int = 4, **config: str) -> str:
+        name = self.topic(suffix)
+        self.admin.create_topics([NewTopic(name, partitions, 1, config=config)])[name].result(20)
+        return name
+
+    def sql(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Each statement on its own in autocommit; rows of the last."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def insert(self, first: int, last: int, topic: str = "t", rows_a_transaction: int = 1) -> None:
+        """Rows numbered `version` first..last, of five aggregates."""
+        with psycopg.connect(self.url) as connection:
+            for version in range(first, last + 1):
+                connection.execute(
+                    "insert into outbox (aggregatetype, aggregateid, type, payload, version) values (%s, %s, 'T', %s, %s)",
+                    (topic, f"k{version % 5}", str(version).encode(), version),
+                )
+                if version % rows_a_transaction == 0:
+                    connection.commit()
+
+    def topics(self) -> list[str]:
+        return [name for name in self.admin.list_topics(timeout=20).topics if name.startswith(self.name + ".")]
+
+    def read(self, *topics: str) -> list[Any]:
+        """Every committed record of the topics (default: all of this test), in the order of partitions and offsets."""
+        settings = {"bootstrap.servers": self.bootstrap, "group.id": "none", "isolation.level": "read_committed"}
+        consumer = Consumer(settings | {"enable.partition.eof": True, "enable.auto.commit": False, "log_level": 2})
+        try:
+            found: list[Any] = []
+            known = consumer.list_topics(timeout=20).topics
+            places = [
+                TopicPartition(name, part, 0) for name in (topics or self.topics()) for part in known[name].partitions
+            ]
+            consumer.assign(places)
+            ended = 0
+            while ended < len(places):
+                record = consumer.poll(20)
+                assert record is not None, "a partition does not end: an open transaction?"
+                if record.error() is None:
+                    found.append(record)
+                else:
+                    assert record.error().code() == KafkaError._PARTITION_EOF, record.error()
+                    ended += 1
+            return sorted(found, key=lambda record: (record.topic(), record.partition(), record.offset()))
+        finally:
+            consumer.close()
+
+    def until_read(self, count: int, *topics: str) -> list[Any]:
+        """Waits until so many records are there."""
+        found: list[Any] = []
+
+        def enough() -> bool:
+            found[:] = self.read(*topics) if not topics or set(topics) <= set(self.topics()) else []
+            return len(found) >= count
+
+        until(enough, f"{count} records")
+        return found
+
+    def close(self) -> None:
+        for running in self.running:
+            running.stop.set()
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+        for running in self.running:
+            running.thread.join(WITHIN_S)
+        mine = [name for name in self.admin.list_topics(timeout=20).topics if self.name in name]
+        if mine:
+            for future in self.admin.delete_topics(mine).values():
+                future.result(20)
+        self.host.drop_database(self.name)
+
+
+@pytest.fixture
+def bare_outbox(postgres: PostgresHost, kafka: str) -> Iterator[Outbox]:
+    """A database without a table."""
+    outbox = Outbox(postgres, kafka)
+    yield outbox
+    outbox.close()
+
+
+@pytest.fixture
+def outbox(bare_outbox: Outbox) -> Outbox:
+    """A database with an empty outbox table."""
+    bare_outbox.sql(TABLE)
+    return bare_outbox
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., Any]:
+    """`until`, for tests that cannot import a conftest."""
+    return until
