@@ -106,9 +106,10 @@ def _unexpected(_: ExceptionHandler, __: Request, error: Exception) -> Problem:
     return Problem("Internal error", type_="internal-error", detail="see the log of the API", status=500)
 
 
-def _invalid_request(_: ExceptionHandler, __: Request, error: RequestValidationError) -> Problem:
+def _invalid_request(_: ExceptionHandler, request: Request, error: RequestValidationError) -> Problem:
     faults = error.errors()
-    if any(fault["type"] == "json_invalid" for fault in faults):
+    without_body = request.headers.get("content-length") == "0" and any(fault["loc"] == ("body",) for fault in faults)
+    if without_body or any(fault["type"] == "json_invalid" for fault in faults):
         return bad_request("malformed-json", "the body is no JSON")
     # What was given is left out: it may be long, personal, or no text that can be sent back.
     told = [

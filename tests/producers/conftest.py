@@ -1,4 +1,4 @@
-"""A migrated database of its own for every test that asks for one."""
+"""A migrated database, empty for every test that asks for one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tally.local.databases import PostgresHost, ServiceDatabase
 NewDatabase = Callable[[str], ServiceDatabase]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_database(postgres: PostgresHost) -> Iterator[NewDatabase]:
-    """Makes a service's database with roles, migrated; gone after the test."""
+    """Makes a service's database with roles, migrated; gone after the session."""
     made: list[str] = []
 
     def make(service: str) -> ServiceDatabase:
@@ -37,16 +37,32 @@ def new_database(postgres: PostgresHost) -> Iterator[NewDatabase]:
                 connection.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(role)))
 
 
-@pytest.fixture
-def orders_database(new_database: NewDatabase) -> ServiceDatabase:
-    """The database of orders."""
+@pytest.fixture(scope="session")
+def kept_orders_database(new_database: NewDatabase) -> ServiceDatabase:
+    """The database of orders, for the whole session."""
     return new_database("orders")
 
 
-@pytest.fixture
-def payments_database(new_database: NewDatabase) -> ServiceDatabase:
-    """The database of payments."""
+@pytest.fixture(scope="session")
+def kept_payments_database(new_database: NewDatabase) -> ServiceDatabase:
+    """The database of payments, for the whole session."""
     return new_database("payments")
+
+
+@pytest.fixture
+def orders_database(kept_orders_database: ServiceDatabase) -> ServiceDatabase:
+    """The database of orders, empty."""
+    with psycopg.connect(kept_orders_database.owner_url) as connection:
+        connection.execute("truncate heads, outbox, commands, sink_positions")
+    return kept_orders_database
+
+
+@pytest.fixture
+def payments_database(kept_payments_database: ServiceDatabase) -> ServiceDatabase:
+    """The database of payments, empty."""
+    with psycopg.connect(kept_payments_database.owner_url) as connection:
+        connection.execute("truncate heads, outbox, commands, sink_positions, attempts")
+    return kept_payments_database
 
 
 @pytest.fixture
