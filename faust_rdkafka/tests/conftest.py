@@ -98,6 +98,9 @@ class Broker:
                 rows[place] = orjson.loads(message.value())
         return rows
 
+    def members(self, group: str) -> list[Any]:
+        return self._admin.describe_consumer_groups([group])[group].result(10).members
+
     def committed(self, group: str, topic: str) -> int:
         """How many records the group has done with, markers not counted: the sources here hold none."""
         asker = Consumer(
