@@ -6,7 +6,7 @@ import gc
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from threading import Event
 from typing import Annotated
@@ -27,8 +27,12 @@ from connectors.outbox.letters import letters_in
 from connectors.outbox_probes import OutboxFigures, OutboxHealth
 from connectors.probes import Health, Probes, Questions
 from producers.orders.handler import OrderCommands
+from producers.payments.attempts import AttemptRunner
+from producers.payments.handler import PaymentCommands
+from producers.payments.provider import HttpProvider
+from producers.store.connections import PoolSize, open_pool
 from schemas import outbox as columns
-from schemas.codec import AvroCodec
+from schemas.codec import AvroCodec, Codec
 from schemas.topics import DEAD_LETTERS, ORDERS_COMMANDS, PAYMENTS_COMMANDS
 from tally import logs
 from tally.settings import NothingRuns, Settings, SettingsError, WrongSetting
@@ -37,6 +41,9 @@ log = structlog.get_logger(__name__)
 
 # Rows and records are short-lived and without cycles: the default threshold would look for some every few hundred.
 GC_THRESHOLDS = (100_000, 20, 50)
+
+# One connection listens; results are short transactions between calls that last far longer.
+ATTEMPTS_POOL = PoolSize(min=1, max=6)
 
 STANDALONE = "outbox-standalone"
 
@@ -100,8 +107,9 @@ def commands(
         instance=instance,
     )
     codec = AvroCodec()
-    handler = OrderCommands(codec)
-    with _probes(settings, health, registry, probe_host):
+    handler = OrderCommands(codec) if service is Service.ORDERS else PaymentCommands(codec)
+    beside = _attempts(settings, codec) if service is Service.PAYMENTS else nullcontext()
+    with _probes(settings, health, registry, probe_host), beside:
         CommandSink(config, handler, codec, SinkMetrics(registry)).run(stop, health)
 
 
@@ -113,6 +121,21 @@ def copies(instance: Instance = "0", probe_port: ProbePort = None, probe_host: P
     config = CopiesConfig(settings.kafka_bootstrap, settings.redis_url, instance=instance)
     with _probes(settings, health, registry, probe_host):
         CopiesSink(config, AvroCodec(), CopiesMetrics(registry)).run(stop, health)
+
+
+@contextmanager
+def _attempts(settings: Settings, codec: Codec) -> Iterator[None]:
+    """The attempt runner beside the sink of payments: the calls of the provider, which no batch waits for."""
+    provider = HttpProvider(settings.payment_provider_url)
+    pool = open_pool(settings.payments_database_url, "attempts", ATTEMPTS_POOL)
+    runner = AttemptRunner(pool, provider, codec)
+    runner.start()
+    try:
+        yield
+    finally:
+        runner.stop()
+        pool.close()
+        provider.close()
 
 
 @contextmanager

@@ -77,14 +77,32 @@ create table sink_positions (
     primary key (topic, partition)
 );
 comment on table sink_positions is 'where the command sink goes on, moved in the transaction of the effects';
+
+create table parked_commands (
+    topic text not null,
+    partition int not null,
+    record_offset bigint not null,
+    key bytea,
+    value bytea,
+    header_names text[] not null,
+    header_values bytea[] not null,
+    reason text not null,
+    attempts int not null default 0,
+    parked_at timestamptz not null default clock_timestamp(),
+    retry_at timestamptz not null default clock_timestamp(),
+    primary key (topic, partition, record_offset)
+);
+comment on table parked_commands is 'commands whose key is busy, and the later ones of the same key behind them';
 """
 
-# What the service may do, by table. Nothing is ever deleted, and an outbox row never changes.
+# What the service may do, by table. Nothing is ever deleted but a parked command once it is worked,
+# and an outbox row never changes.
 SERVICE_MAY = {
     "heads": ("select", "insert", "update"),
     "outbox": ("select", "insert"),
     "commands": ("select", "insert", "update"),
     "sink_positions": ("select", "insert", "update"),
+    "parked_commands": ("select", "insert", "update", "delete"),
 }
 CONNECTOR_MAY = {"outbox": ("select",)}
 
