@@ -92,22 +92,6 @@ create table parked_commands (
     retry_at timestamptz not null default clock_timestamp(),
     primary key (topic, partition, record_offset)
 );
-comment on table parked_commands is 'commands whose key is busy, with the later ones of the same key behind them';
-
-create table parked_commands (
-    topic text not null,
-    partition int not null,
-    record_offset bigint not null,
-    key bytea,
-    value bytea,
-    header_names text[] not null,
-    header_values bytea[] not null,
-    reason text not null,
-    attempts int not null default 0,
-    parked_at timestamptz not null default clock_timestamp(),
-    retry_at timestamptz not null default clock_timestamp(),
-    primary key (topic, partition, record_offset)
-);
 comment on table parked_commands is 'commands whose key is busy, and the later ones of the same key behind them';
 """
 
@@ -118,7 +102,6 @@ SERVICE_MAY = {
     "outbox": ("select", "insert"),
     "commands": ("select", "insert", "update"),
     "sink_positions": ("select", "insert", "update"),
-    "parked_commands": ("select", "insert", "update", "delete"),
     "parked_commands": ("select", "insert", "update", "delete"),
 }
 CONNECTOR_MAY = {"outbox": ("select",)}
