@@ -155,10 +155,32 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 
 @pytest.fixture
-def workers(broker: Broker, tmp_path: Path) -> Iterator[Workers]:
-    started = Workers(broker.bootstrap, tmp_path / "workers.log")
-    yield started
-    started.end()
+def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Broker, Kafka]]:
+    """A broker that the test may kill and start again."""
+    server = Kafka(tmp_path_factory.mktemp("own"))
+    server.start()
+    try:
+        yield Broker(server.bootstrap), server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def workers_of(tmp_path: Path) -> Iterator[Callable[[Broker], Workers]]:
+    made: list[Workers] = []
+
+    def make(broker: Broker) -> Workers:
+        made.append(Workers(broker.bootstrap, tmp_path / "workers.log"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
+@pytest.fixture
+def workers(broker: Broker, workers_of: Callable[[Broker], Workers]) -> Workers:
+    return workers_of(broker)
 
 
 @pytest.fixture

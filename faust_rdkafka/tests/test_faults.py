@@ -6,6 +6,7 @@ import collections
 import random
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,19 @@ def test_a_worker_that_wakes_with_work_in_hand_writes_nothing_twice(
     assert len(counts) == 4
     for found in counts.values():
         assert found == list(range(1, len(found) + 1))
+
+
+@pytest.mark.slow
+def test_a_broker_that_goes_away_and_comes_back_needs_no_restart(workers_of: Any, own_broker: Any, until: Any) -> None:
+    broker, server = own_broker
+    run = Run(broker, workers_of(broker), 2_000, records_max="20")
+    process = run.start()
+    until(lambda: run.done() > 0)
+    server.kill()
+    time.sleep(5)  # the outage itself
+    server.start()
+    run.send_more(2_000)
+    until(run.finished, 60)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    run.check()
