@@ -11,7 +11,15 @@ import psycopg
 import redis
 
 from schemas.codec import AvroCodec
-from schemas.topics import DEAD_LETTERS, INVENTORY_EVENTS, ORDERS_EVENTS, PAYMENTS_EVENTS, SAGAS_EVENTS, SAGAS_REPLIES
+from schemas.topics import (
+    DEAD_LETTERS,
+    INVENTORY_EVENTS,
+    ORDERS_EVENTS,
+    PAYMENTS_EVENTS,
+    READ_MODELS,
+    SAGAS_EVENTS,
+    SAGAS_REPLIES,
+)
 from tally.audit.expected import EXPECTED
 from tally.audit.folding import Histories
 from tally.audit.views import Books, Head, OutboxRow, Row, Service
@@ -21,6 +29,7 @@ from tally.reading.reader import Partition, Reader, whole
 TOPICS = (ORDERS_EVENTS, PAYMENTS_EVENTS, INVENTORY_EVENTS, SAGAS_EVENTS, SAGAS_REPLIES, DEAD_LETTERS)
 SERVICES = ("orders", "payments")
 CONNECT_TIMEOUT_S = 10
+COPIES_AT_ONCE = 1_000
 
 _HEADS = "select aggregateid, version, snapshot from heads"
 # Messages of the last moments are under way to Kafka; the rounds of the audit give them their time.
@@ -75,17 +84,25 @@ def read_copies(url: str) -> dict[str, dict[str, Row]]:
     found: dict[str, dict[str, Row]] = {}
     try:
         with redis.Redis.from_url(url, socket_timeout=CONNECT_TIMEOUT_S, decode_responses=True) as client:
-            for name in EXPECTED:
-                keys = list(client.scan_iter(match=f"tally:{name}:*", count=1_000))
-                rows = client.mget(keys) if keys else []
-                found[name] = {_copied_key(key): json.loads(row) for key, row in zip(keys, rows, strict=True) if row}
+            for name in READ_MODELS:
+                prefix = f"tally:{name}:"
+                keys = list(client.scan_iter(match=f"{prefix}*", count=COPIES_AT_ONCE))
+                rows: dict[str, Row] = {}
+                for start in range(0, len(keys), COPIES_AT_ONCE):
+                    some = keys[start : start + COPIES_AT_ONCE]
+                    with client.pipeline(transaction=False) as pipe:
+                        for key in some:
+                            pipe.hget(key, "value")
+                        values = pipe.execute()
+                    rows |= {
+                        key.removeprefix(prefix): json.loads(value)
+                        for key, value in zip(some, values, strict=True)
+                        if value is not None
+                    }
+                found[name] = rows
     except redis.RedisError as error:
         raise SourceUnreachable(f"Valkey does not answer: {error}") from None
     return found
-
-
-def _copied_key(key: str) -> str:
-    return key.split(":", 2)[2]
 
 
 def _service(name: str, url: str) -> Service:

@@ -20,6 +20,8 @@ REDRAWN_EVERY_S = 0.5
 LINE_EVERY_S = 4.0
 # Asking for lag and memory costs the machine something; the figures are for the eye.
 ASKED_EVERY_S = 3.0
+SETTLED_WITHIN_S = 5.0
+SETTLE_PAUSE_S = 0.2
 
 
 class LiveLine:
@@ -54,6 +56,12 @@ class LiveLine:
             self.peak_bytes = max(self.peak_bytes, await asyncio.to_thread(lambda: used_bytes(pids())))
             self._lag = await asyncio.to_thread(_lag, bootstrap)
             await asyncio.sleep(ASKED_EVERY_S)
+
+    async def settle(self, bootstrap: str) -> None:
+        """Waits a little until what was sent has been read everywhere, so that what is measured next starts level."""
+        deadline = time.monotonic() + SETTLED_WITHIN_S
+        while time.monotonic() < deadline and await asyncio.to_thread(_lag, bootstrap) != 0:
+            await asyncio.sleep(SETTLE_PAUSE_S)
 
     def _line(self) -> str:
         done, total = self._progress()

@@ -41,7 +41,8 @@ class Pace:
         rate = STEADY_RATE if steady else self.rate
         if rate is not None:
             now_s = time.monotonic()
-            self._next_at_s = max(self._next_at_s + 1 / rate, now_s - 1.0)
+            # A moment that was missed is not made up for: a burst would be another rate.
+            self._next_at_s = max(self._next_at_s + 1 / rate, now_s)
             if self._next_at_s > now_s:
                 await asyncio.sleep(self._next_at_s - now_s)
         if self.rate is not None:

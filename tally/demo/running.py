@@ -55,6 +55,7 @@ async def play(running: Running, data: DataSet, rate: float | None) -> Played:
                 await _receive(ledger, kafka, data.receipts)
                 received_s = time.monotonic() - began_s
                 live.tell(f"{len(data.receipts):,} SKUs received within {received_s:.1f} s; orders begin")
+                await live.settle(kafka)
                 began_s = time.monotonic()
                 await player.play(acts)
                 played_s = time.monotonic() - began_s

@@ -16,7 +16,7 @@ from schemas.topics import APP_ID
 from tally.reading.reader import REQUEST_TIMEOUT_S, Unreachable
 
 _CLIENT_ID = re.compile(r"tally-worker-(\d+)@(.+:\d+)")
-PAGE_ROWS = 5_000
+PAGE_ROWS = 1_000
 
 
 class NotServed(Exception):
