@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from running_system import TALLY, Running, wait_for
@@ -15,9 +18,10 @@ STOPPED_WITHIN_S = 60.0
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """`tally dev` on fresh data, ready."""
-    data_dir = tmp_path_factory.mktemp("system")
+def running(request: pytest.FixtureRequest) -> Iterator[Running]:
+    """`tally dev` on fresh data, ready; data and logs are kept when a test failed."""
+    # Not pytest's folder: it is closed to all but us, and PostgreSQL, which is not started as root, must enter.
+    data_dir = Path(tempfile.mkdtemp(prefix="tally-system-"))
     data_dir.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TALLY_")}
     with (data_dir / "dev.log").open("wb") as log:
@@ -41,3 +45,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if request.session.testsfailed:
+            print(f"data and logs are kept in {data_dir}")
+        else:
+            shutil.rmtree(data_dir)

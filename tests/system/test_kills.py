@@ -37,7 +37,6 @@ class Shop(threading.Thread):
         super().__init__(daemon=True)
         self.running, self.stopping = running, threading.Event()
         self.placed: list[str] = []
-        self.answered_twice = 0
 
     def run(self) -> None:
         number = 0
