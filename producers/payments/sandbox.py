@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI
 from fastapi import Path as InPath
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 
 # How long `tok_slow` takes, and how often `tok_flaky` fails before it works.
@@ -205,6 +206,15 @@ def _add_reads(app: FastAPI, book: Book) -> None:
     async def listing() -> dict[str, Any]:
         """Every payment, for comparing books."""
         return {"items": [payment.to_json() for payment in book.all()]}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Prometheus' text form: how many payments there are in each status."""
+        registry = CollectorRegistry()
+        payments = Gauge("tally_sandbox_payments", "payments by status", ("status",), registry=registry)
+        for payment in book.all():
+            payments.labels(payment.status).inc()
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/livez")
     @app.get("/readyz")

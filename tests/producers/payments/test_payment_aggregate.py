@@ -1,0 +1,113 @@
+"""What a payment may become, and what the provider's word makes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from producers.payments.aggregate import AUTHORISE, CAPTURE, GIVE_BACK, ProviderResult, decide_result, payment_aggregate
+from producers.testing import given
+from schemas.messages import (
+    AuthorisePayment,
+    CapturePayment,
+    PaymentAuthorised,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentRefunded,
+    PaymentRequested,
+    PaymentVoided,
+    VoidPayment,
+)
+
+PAYMENT = payment_aggregate("o1")
+TOLD = ("o1", 1530, "GBP", "tok_ok")
+ASK = AuthorisePayment(1530, "GBP", "card", "tok_ok")
+REQUESTED, AUTHORISED, CAPTURED = PaymentRequested(*TOLD), PaymentAuthorised(*TOLD), PaymentCaptured(*TOLD)
+DECLINED = PaymentDeclined(*TOLD, "PAYMENT_DECLINED")
+VOIDED, REFUNDED = PaymentVoided(*TOLD, "TIMED_OUT"), PaymentRefunded(*TOLD, "TIMED_OUT")
+VOID = VoidPayment("TIMED_OUT")
+
+
+def test_an_authorisation_is_requested_first_and_asked_of_the_provider() -> None:
+    given(PAYMENT).when(ASK).then_asks(AUTHORISE, REQUESTED)
+
+
+def test_asking_again_changes_nothing() -> None:
+    given(PAYMENT, REQUESTED).when(ASK).then_asks(AUTHORISE)
+    given(PAYMENT, REQUESTED, AUTHORISED).when(ASK).then_nothing()
+    given(PAYMENT, REQUESTED, AUTHORISED, CAPTURED).when(ASK).then_nothing()
+
+
+def test_what_was_declined_or_voided_is_not_authorised() -> None:
+    given(PAYMENT, REQUESTED, DECLINED).when(ASK).then_refused("PAYMENT_DECLINED")
+    given(PAYMENT, REQUESTED, VOIDED).when(ASK).then_refused("PAYMENT_IS_VOIDED")
+
+
+def test_a_wallet_is_empty_and_no_provider_is_asked() -> None:
+    wallet = AuthorisePayment(1530, "GBP", "wallet", "w1")
+    told = ("o1", 1530, "GBP", "w1")
+    declined = PaymentDeclined(*told, "INSUFFICIENT_FUNDS")
+    given(PAYMENT).when(wallet).then_refused("INSUFFICIENT_FUNDS", PaymentRequested(*told), declined)
+    given(PAYMENT, PaymentRequested(*told), declined).when(wallet).then_refused("INSUFFICIENT_FUNDS")
+
+
+def test_only_an_authorised_payment_is_captured() -> None:
+    given(PAYMENT, REQUESTED, AUTHORISED).when(CapturePayment()).then_asks(CAPTURE)
+    given(PAYMENT, REQUESTED, AUTHORISED, CAPTURED).when(CapturePayment()).then_nothing()
+    given(PAYMENT).when(CapturePayment()).then_refused("UNKNOWN_PAYMENT")
+    given(PAYMENT, REQUESTED).when(CapturePayment()).then_refused("PAYMENT_IS_REQUESTED")
+    given(PAYMENT, REQUESTED, VOIDED).when(CapturePayment()).then_refused("PAYMENT_IS_VOIDED")
+
+
+@pytest.mark.parametrize("history", [(REQUESTED,), (REQUESTED, AUTHORISED), (REQUESTED, AUTHORISED, CAPTURED)])
+def test_what_may_have_cost_money_is_given_back_by_the_provider(history: tuple[object, ...]) -> None:
+    given(PAYMENT, *history).when(VOID).then_asks(GIVE_BACK)
+
+
+@pytest.mark.parametrize("last", [DECLINED, VOIDED, REFUNDED])
+def test_what_cost_nothing_needs_no_void(last: object) -> None:
+    given(PAYMENT, REQUESTED, last).when(VOID).then_nothing()
+
+
+def test_a_void_before_its_authorisation_is_a_fence() -> None:
+    fenced = given(PAYMENT).when(VOID).then(PaymentVoided("o1", 0, "", "", "TIMED_OUT"))
+    fenced.when(ASK).then_refused("PAYMENT_IS_VOIDED")
+
+
+@pytest.mark.parametrize(
+    ("history", "status", "events"),
+    [
+        ((REQUESTED,), "AUTHORISED", (AUTHORISED,)),
+        ((REQUESTED,), "DECLINED", (DECLINED,)),
+        ((REQUESTED,), "VOIDED", (VOIDED,)),
+        ((REQUESTED,), "CAPTURED", (AUTHORISED, CAPTURED)),
+        ((REQUESTED, AUTHORISED), "AUTHORISED", ()),
+        ((REQUESTED, AUTHORISED), "CAPTURED", (CAPTURED,)),
+        ((REQUESTED, AUTHORISED), "VOIDED", (VOIDED,)),
+        ((REQUESTED, AUTHORISED), "REFUNDED", (CAPTURED, REFUNDED)),
+        ((REQUESTED, AUTHORISED, CAPTURED), "REFUNDED", (REFUNDED,)),
+        ((REQUESTED, VOIDED), "AUTHORISED", ()),
+        ((), "AUTHORISED", ()),
+    ],
+)
+def test_the_providers_word_becomes_events(
+    history: tuple[object, ...], status: str, events: tuple[object, ...]
+) -> None:
+    state = given(PAYMENT, *history).state
+    assert decide_result(state, ProviderResult(status), "TIMED_OUT", "o1") == events
+
+
+def test_a_word_that_contradicts_our_books_is_no_event() -> None:
+    state = given(PAYMENT, REQUESTED, AUTHORISED).state
+    with pytest.raises(ValueError, match="DECLINED"):
+        decide_result(state, ProviderResult("DECLINED"), "", "o1")
+
+
+@pytest.mark.parametrize("last", [AUTHORISED, DECLINED, VOIDED, REFUNDED, CAPTURED])
+def test_a_snapshot_holds_the_whole_state(last: object) -> None:
+    state = given(PAYMENT, REQUESTED, last).state
+    assert PAYMENT.form.load(PAYMENT.form.to_json(state), PAYMENT.form.version) == state
+
+
+def test_a_foreign_command_is_no_command_of_a_payment() -> None:
+    with pytest.raises(TypeError, match="no command of a payment"):
+        given(PAYMENT).when(object())
