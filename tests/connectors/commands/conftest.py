@@ -18,6 +18,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from producers.store.tables import TABLES as EVENT_STORE
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, new_id, now
 from schemas.messages import CancelOrder
@@ -29,24 +30,9 @@ WITHIN_S = 60.0
 CODEC = AvroCodec()
 
 TABLES = """
-create table outbox (
-    id uuid primary key, topic text not null, aggregatetype text not null, aggregateid text not null, type text not null,
-    payload bytea, version bigint, created_at timestamptz not null default clock_timestamp(),
-    specversion text not null default '1.0', source text not null default '', correlationid text, causationid text,
-    traceparent text, headers jsonb, unique (aggregatetype, aggregateid, version)
-);
-create table sink_positions (
-    topic text not null, partition int not null, next_offset bigint not null, primary key (topic, partition)
-);
-create table parked_commands (
-    topic text not null, partition int not null, record_offset bigint not null, key bytea, value bytea,
-    header_names text[] not null, header_values bytea[] not null, reason text not null, attempts int not null default 0,
-    parked_at timestamptz not null default clock_timestamp(), retry_at timestamptz not null default clock_timestamp(),
-    primary key (topic, partition, record_offset)
-);
 -- What the tests' handler does. Nothing here refuses a second effect of the same command: that is the sink's promise.
 create table effects (place bigserial primary key, key text not null, seq int not null, worker int not null);
-create table heads (key text primary key);
+create table busy (key text primary key);
 """
 
 
@@ -138,6 +124,7 @@ def place(kafka: str, postgres: PostgresHost, tmp_path: Path) -> Iterator[Place]
     name = f"sink_{uuid.uuid4().hex[:10]}"
     url = postgres.create_database(name)
     with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(EVENT_STORE)
         connection.execute(TABLES)
     admin = AdminClient({"bootstrap.servers": kafka})
     admin.create_topics([NewTopic(name, 4, 1)])[name].result(30)

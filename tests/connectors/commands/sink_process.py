@@ -27,7 +27,7 @@ class Recording:
 
     def handle(self, connection: Connection, command: Message) -> None:
         key, seq = command.envelope.subject, int(command.body.reason)
-        connection.execute("select 1 from heads where key = %s for update", [key])
+        connection.execute("select 1 from busy where key = %s for update", [key])
         connection.execute("insert into effects (key, seq, worker) values (%s, %s, %s)", [key, seq, os.getpid()])
         if key.startswith("poison"):
             raise ValueError("the handler cannot have it")

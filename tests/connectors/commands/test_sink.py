@@ -96,9 +96,9 @@ def test_a_conflict_is_tried_again_and_leaves_one_effect(place: Any) -> None:
 
 
 def test_a_busy_key_waits_in_its_order_and_stops_no_other_key(place: Any) -> None:
-    place.ask("insert into heads values ('order-3')")
+    place.ask("insert into busy values ('order-3')")
     with psycopg.connect(place.database_url) as holder:
-        holder.execute("select 1 from heads where key = 'order-3' for update")
+        holder.execute("select 1 from busy where key = 'order-3' for update")
         sink = place.start()
         place.send(rounds(0, 5))
         place.until_effects(5 * (len(KEYS) - 1))
@@ -115,9 +115,9 @@ def test_a_busy_key_waits_in_its_order_and_stops_no_other_key(place: Any) -> Non
 
 
 def test_at_the_bound_of_parked_commands_the_sink_leaves_the_rest_in_kafka(place: Any) -> None:
-    place.ask("insert into heads values ('order-3')")
+    place.ask("insert into busy values ('order-3')")
     with psycopg.connect(place.database_url) as holder:
-        holder.execute("select 1 from heads where key = 'order-3' for update")
+        holder.execute("select 1 from busy where key = 'order-3' for update")
         place.start(rows_max=5)
         place.send([("order-3", seq) for seq in range(5)])
         place.until(lambda: place.ask("select count(*) from parked_commands") == [(5,)], "five are parked")
