@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -19,11 +20,11 @@ Value = TypeVar("Value")
 
 
 @pytest.fixture(scope="session")
-def servers_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data directory of the session's servers; pytest makes its folders for us alone, PostgreSQL's user must enter."""
-    folder = tmp_path_factory.mktemp("servers")
-    folder.chmod(0o755)
-    return folder
+def servers_dir() -> Iterator[Path]:
+    """Data directory of the session's servers; not below pytest's folder, which PostgreSQL's account cannot enter."""
+    with tempfile.TemporaryDirectory(prefix="tally-tests-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

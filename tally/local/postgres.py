@@ -85,6 +85,12 @@ class Postgres(Server):
         if not (self.place.data / "PG_VERSION").exists():
             self._initdb()
 
+    def remove_data(self) -> None:
+        """Remove all databases, wherever they lie; the server must be stopped. Passwords stay."""
+        folder = self.place.data if self.place.data.parent == self.data_dir else self.place.data.parent
+        shutil.rmtree(folder, ignore_errors=True)
+        self._found = None
+
     def command(self) -> Command:
         """The server; when we die it ends at once with its children, as by a crash, and recovers at the next start."""
         durability = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

@@ -82,7 +82,7 @@ class Server(ABC):
         child = self._running()
         ends_at_s = time.monotonic() + timeout_s
         pause = threading.Event()
-        while not self.is_ready():
+        while child.exit_code is not None or not self.is_ready():
             if child.exit_code is not None:
                 raise ServerFailed(self.name, f"ended with {child.exit_code} at its start", self.log)
             if time.monotonic() > ends_at_s:

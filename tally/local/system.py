@@ -52,6 +52,9 @@ class Plan:
     api_port: int = DEFAULT_API_PORT
     workers: int = 1
     processes: tuple[Entry, ...] = TABLE
+    # `python -m …`, run once before the processes, when PostgreSQL and when Kafka answers.
+    migrate: tuple[str, ...] = ("producers", "migrate")
+    make_topics: tuple[str, ...] = ("tally.cli", "topics", "create")
 
     @property
     def announced_in(self) -> Path:
@@ -165,12 +168,12 @@ class System:
     def _make_databases(self) -> None:
         self._addresses.create_databases()
         needed = [name for name in self._addresses.settings if name.endswith("_owner_url")]
-        self._init_step("migrate", ("producers", "migrate"), needed)
+        self._init_step("migrate", self._plan.migrate, needed)
 
     def _make_topics(self) -> None:
         if self._addresses.kafka is not None:
             self._addresses.kafka.make_internal_topics()
-        self._init_step("topics", ("tally.cli", "topics", "create"), ["kafka_bootstrap"])
+        self._init_step("topics", self._plan.make_topics, ["kafka_bootstrap"])
 
     def _init_step(self, name: str, module: tuple[str, ...], needed: list[str]) -> None:
         """Run one command to its end; may be called in any thread."""

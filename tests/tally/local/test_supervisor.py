@@ -1,0 +1,154 @@
+"""The supervisor on processes of the tests' own: what dies is started again, what is asked to end ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tally.endpoints import is_alive
+from tally.local.supervisor import FIRST_PAUSE_S, LAST_PAUSE_S, RAN_WELL_S, Restarts
+
+WITHIN_S = 20.0
+
+PRETENDER = """
+import http.server, os, signal, sys
+class Ready(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *arguments): pass
+if sys.argv[1] == "once":
+    print("made", sorted(name for name in os.environ if name.startswith("TALLY_")), flush=True)
+    sys.exit(0)
+if sys.argv[1] == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[3])), Ready).serve_forever()
+"""
+RUN = """
+import sys
+from pathlib import Path
+from tally.local.processes import Entry
+from tally.local.system import Plan, System
+names = [f"{service}_{use}_url" for service in ("orders", "payments", "customers") for use in ("database",)]
+given = {"kafka_bootstrap": "127.0.0.1:9", "redis_url": "redis://127.0.0.1:9/0"}
+given |= dict.fromkeys(names, "postgresql://u:secret@127.0.0.1:9/x")
+once = ("pretender", "once")
+processes = (Entry("api", "pretender", ("calm",), ("redis_url",), "--port"), Entry("sink", "pretender", ("calm",), ()))
+plan = Plan(Path(sys.argv[1]), given, workers=0, processes=processes, migrate=once, make_topics=once)
+System(plan, lambda line: print(line, file=sys.stderr, flush=True)).run(lambda document: print("ready", flush=True))
+"""
+
+
+class Running:
+    """A supervisor in a process of its own, with its endpoints file."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
+        self.folder, self.process = folder, process
+
+    @property
+    def document(self) -> dict[str, object]:
+        return json.loads((self.folder / "endpoints.json").read_text())
+
+    @property
+    def pids(self) -> dict[str, int]:
+        return self.document["pids"]
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    (tmp_path / "pretender.py").write_text(PRETENDER)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TALLY_")}
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, str(tmp_path)],
+        env=inherited | {"PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield Running(tmp_path, process)
+        if process.poll() is None:
+            process.kill()
+
+
+def wait_until(condition: Callable[[], bool], within_s: float = WITHIN_S) -> bool:
+    ends_at_s = time.monotonic() + within_s
+    pause = threading.Event()
+    while not condition():
+        if time.monotonic() > ends_at_s:
+            return False
+        pause.wait(0.02)
+    return True
+
+
+def test_a_killed_process_is_started_again_and_announced_anew(running: Running) -> None:
+    before = running.pids
+    os.kill(before["api"], signal.SIGKILL)
+    assert wait_until(lambda: running.pids["api"] != before["api"])
+    after = running.pids
+    assert is_alive(after["api"])
+    assert {name: pid for name, pid in after.items() if name != "api"} == {
+        name: pid for name, pid in before.items() if name != "api"
+    }
+
+
+def test_a_process_that_is_killed_again_and_again_comes_back_each_time(running: Running) -> None:
+    for _ in range(3):
+        pid = running.pids["sink"]
+        os.kill(pid, signal.SIGKILL)
+        assert wait_until(lambda pid=pid: running.pids["sink"] != pid)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_end_it_ends_all_and_takes_its_announcement_away(running: Running, number: signal.Signals) -> None:
+    pids = running.pids
+    running.process.send_signal(number)
+    running.process.communicate(timeout=WITHIN_S)
+    assert running.process.returncode == 0
+    assert [name for name, pid in pids.items() if is_alive(pid)] == []
+    assert not (running.folder / "endpoints.json").exists()
+
+
+def test_killed_itself_it_leaves_nothing_behind(running: Running) -> None:
+    pids = running.pids
+    running.process.kill()
+    running.process.communicate()
+    assert wait_until(lambda: not any(is_alive(pid) for pid in pids.values()))
+
+
+def test_the_announcement_is_complete_and_for_its_owner_alone(running: Running) -> None:
+    assert stat.S_IMODE((running.folder / "endpoints.json").stat().st_mode) == 0o600
+    document = running.document
+    assert {"kafka", "redis", "api", "orders_database", "payments_database", "customers_database"} <= document.keys()
+    assert running.pids.keys() == {"supervisor", "api", "sink"}
+    assert running.pids["supervisor"] == running.process.pid
+
+
+def test_a_step_gets_the_settings_that_it_needs_and_no_others(running: Running) -> None:
+    needed = ["TALLY_CUSTOMERS_OWNER_URL", "TALLY_DATA_DIR", "TALLY_ORDERS_OWNER_URL", "TALLY_PAYMENTS_OWNER_URL"]
+    assert (running.folder / "logs" / "init-migrate.log").read_text() == f"made {needed}\n"
+    assert (running.folder / "logs" / "init-topics.log").read_text() == (
+        "made ['TALLY_DATA_DIR', 'TALLY_KAFKA_BOOTSTRAP']\n"
+    )
+
+
+def test_pauses_double_to_their_bound_and_start_anew_after_a_good_run() -> None:
+    restarts = Restarts(started_at_s=0.0)
+    pauses = []
+    for second in range(7):
+        pauses.append(restarts.died(second))
+        restarts.restarted(second)
+    assert pauses[:3] == [FIRST_PAUSE_S, 2 * FIRST_PAUSE_S, 4 * FIRST_PAUSE_S]
+    assert pauses[-1] == LAST_PAUSE_S
+    assert restarts.died(6 + RAN_WELL_S) == FIRST_PAUSE_S
