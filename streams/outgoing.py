@@ -13,8 +13,6 @@ from schemas.topics import SAGAS_REPLIES
 # Whoever sends commands under this source gets an answer to each on sagas.replies.
 SAGA_SOURCE = "/tally/sagas"
 
-_WIRE_TYPES: dict[type, str] = {}
-
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -36,13 +34,9 @@ class Address:
 
 def follow(cause: Envelope, id_: str, to: Address, body: Any, at: datetime) -> Message:
     """The message `body` that `cause` leads to, recorded at `at`, in the same affair."""
-    cls = type(body)
-    type_ = _WIRE_TYPES.get(cls)
-    if type_ is None:
-        type_ = _WIRE_TYPES[cls] = wire_type(cls)
     envelope = Envelope(
         id=id_,
-        type=type_,
+        type=wire_type(type(body)),
         source=to.source,
         aggregatetype=to.aggregatetype,
         subject=to.subject,

@@ -22,17 +22,22 @@ _ORDER_STATUS_AFTER = {"confirm": CONFIRMED, "reject": REJECTED, CANCEL: CANCELL
 
 def evolve(saga: OrderSaga, event: Message) -> OrderSaga:
     """The state after an event of sagas.events; ids and version come from its envelope."""
-    envelope = event.envelope
-    saga = apply(saga, event.body)
-    if isinstance(event.body, SagaStarted):
-        saga = replace(
-            saga,
-            order_id=envelope.subject,
-            saga_id=envelope.id,
-            correlation_id=envelope.correlation_id,
-            started_at=envelope.recorded_at,
-        )
-    return replace(saga, version=envelope.version or 0)
+    return stamp(apply(saga, event.body), [event])
+
+
+def stamp(saga: OrderSaga, events: list[Message]) -> OrderSaga:
+    """A state to which the bodies of `events` were applied, with what only their envelopes tell."""
+    first, version = events[0].envelope, events[-1].envelope.version or 0
+    if not isinstance(events[0].body, SagaStarted):
+        return replace(saga, version=version)
+    return replace(
+        saga,
+        order_id=first.subject,
+        saga_id=first.id,
+        correlation_id=first.correlation_id,
+        started_at=first.recorded_at,
+        version=version,
+    )
 
 
 def apply(saga: OrderSaga, event: Any) -> OrderSaga:

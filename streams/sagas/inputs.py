@@ -19,7 +19,8 @@ from schemas.messages import (
 from schemas.topics import SAGAS_DEADLINES, SAGAS_EVENTS
 from streams.errors import UnexpectedMessage
 from streams.outgoing import SAGA_SOURCE, Address, Outgoing, follow
-from streams.sagas.order import Command, decide, evolve
+from streams.sagas.folding import stamp
+from streams.sagas.order import Command, decide
 from streams.sagas.state import OrderSaga, Row, from_row, to_row
 
 INPUTS = (
@@ -56,12 +57,12 @@ class SagaInputs:
         decision = decide(before, message, self._at)
         if not decision.events:
             return []
-        saga, events = before, []
+        events = []
         for index, body in enumerate(decision.events):
-            to = Address(SAGA_SOURCE, "sagas", order_id, saga.version + 1)
-            event = follow(message.envelope, derive_id(message.envelope.id, "saga", index), to, body, self._at)
-            saga = evolve(saga, event)
-            events.append(event)
+            to = Address(SAGA_SOURCE, "sagas", order_id, before.version + 1 + index)
+            id_ = derive_id(message.envelope.id, "saga", index)
+            events.append(follow(message.envelope, id_, to, body, self._at))
+        saga = stamp(decision.saga, events)
         out = [Outgoing(SAGAS_EVENTS, event) for event in events]
         for command in decision.commands:
             cause = events[command.event_index].envelope

@@ -73,10 +73,14 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Events to append to the saga's history, in order, and commands to send."""
+    """Events to append to the saga's history, in order, commands to send, and the state that the events lead to.
+
+    `saga` lacks what only the events' envelopes tell: see `folding.stamp`.
+    """
 
     events: tuple[Any, ...]
     commands: tuple[Command, ...]
+    saga: OrderSaga
 
 
 def initial() -> OrderSaga:
@@ -113,7 +117,7 @@ def decide(saga: OrderSaga, message: Message, at: datetime) -> Decision:
                 _pass_deadline(draft, step)
     if draft.events:
         _go_on(draft)
-    return Decision(tuple(draft.events), tuple(draft.commands))
+    return Decision(tuple(draft.events), tuple(draft.commands), draft.saga)
 
 
 class _Draft:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +29,8 @@ from streams.worker.web import Pages, serve
 BATCH_RECORDS_MAX = 500
 # How often the worker compares what it has read with what there is.
 FRESHNESS_INTERVAL_S = 1.0
+# Rows live long and hold no cycles: Python's default of 700 would walk over all of them again and again.
+GC_THRESHOLDS = (50_000, 20, 50)
 
 log = structlog.get_logger()
 
@@ -54,6 +57,7 @@ class WorkerSettings:
 
 async def work(settings: WorkerSettings, clock: Callable[[], datetime] = now) -> int:
     """Runs the worker to its end; gives the exit code (70: a fatal error, start it again)."""
+    gc.set_threshold(*GC_THRESHOLDS)
     codec = AvroCodec()
     app = App(
         APP_ID,
