@@ -69,9 +69,16 @@ GROUPS = (customers, orders, payments, wallets, inventory, sagas, dead_letters)
 MESSAGES: dict[str, type] = {}
 
 
+_WIRE_TYPES: dict[type, str] = {}
+
+
 def wire_type(cls: type) -> str:
     """`OrderCreated` -> `ORDER_CREATED`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).upper()
+    # Asked for with every record: so each class is worked out once.
+    found = _WIRE_TYPES.get(cls)
+    if found is None:
+        found = _WIRE_TYPES[cls] = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).upper()
+    return found
 
 
 for _group in GROUPS:
