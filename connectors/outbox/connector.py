@@ -26,7 +26,16 @@ from connectors.outbox.database import (
     table_columns,
     wait_until_free,
 )
-from connectors.outbox.errors import Aborted, DatabaseLost, NotPermitted, OutboxError, ProducerLost, Refused, Stopped
+from connectors.outbox.errors import (
+    Aborted,
+    DatabaseLost,
+    Fenced,
+    NotPermitted,
+    OutboxError,
+    ProducerLost,
+    Refused,
+    Stopped,
+)
 from connectors.outbox.metrics import Metrics
 from connectors.outbox.positions import StoredPosition, format_position
 from connectors.outbox.publisher import Publisher
@@ -62,6 +71,15 @@ class Connector:
 
     def run(self) -> None:
         """Returns when asked to stop. Raises an OutboxError that has an exit code."""
+        try:
+            self._run_until_stopped()
+        except Fenced:
+            raise
+        except OutboxError:
+            self._abort_last_batch()
+            raise
+
+    def _run_until_stopped(self) -> None:
         while not self._stop.is_set():
             try:
                 self._carry_once()
@@ -85,6 +103,14 @@ class Connector:
                 return
             finally:
                 self._metrics.ready = False
+
+    def _abort_last_batch(self) -> None:
+        """What is left open would hold up every reader until Kafka's own time-out."""
+        if self._publisher is not None:
+            try:
+                self._publisher.abort()
+            except OutboxError as error:
+                _log.warning("the open batch is left to kafka's time-out", error=_first_line(error))
 
     def _carry_once(self) -> None:
         try:
@@ -121,6 +147,10 @@ class Connector:
                     # Ours is fenced or gone; if the slot is held now, a newer process holds it, and must not be fenced.
                     wait_until_free(database, config, self._stop.is_set, may_end=False)
                 publisher = self._take_over()
+            elif self._stored is not None:
+                # Proves that nobody has taken over meanwhile: else the stored position in memory is old, and ending
+                # the slot's reader would start a war with the process that fenced us.
+                publisher.commit(self._stored)
             found = Found(
                 server, stream.timeline_history(server.timeline), find_slot(database, config.slot), self._stored
             )

@@ -15,9 +15,9 @@ from typing import Any
 import psycopg
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
-from connectors.outbox import Metrics, OutboxConfig, Routing, run
+from connectors.outbox import LetterRecord, Metrics, OutboxConfig, Refusal, Routing, run
 from tally.local.databases import PostgresHost
 
 PROCESS = Path(__file__).parent / "connector_process.py"
@@ -65,6 +65,18 @@ class Running:
     def end(self) -> int:
         self.stop.set()
         return self.exit_code()
+
+
+@dataclass
+class Letters:
+    """Dead letters with the row's id as key, the reason as value."""
+
+    topic: str
+
+    @staticmethod
+    def write(refusal: Refusal) -> LetterRecord:
+        topic = (refusal.topic or "").encode()
+        return LetterRecord(refusal.row_id.encode(), refusal.reason.encode(), [("topic", topic)])
 
 
 class Outbox:
@@ -121,6 +133,16 @@ class Outbox:
                 )
                 if version % rows_a_transaction == 0:
                     connection.commit()
+
+    def limit_topic(self, suffix: str, bytes_max: int) -> None:
+        """Lowers what one record of the topic may hold."""
+        entry = ConfigEntry("max.message.bytes", str(bytes_max), incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, self.topic(suffix), incremental_configs=[entry])
+        self.admin.incremental_alter_configs([resource])[resource].result(20)
+
+    def letters(self) -> Letters:
+        """A topic for dead letters, and a hook that writes plain ones."""
+        return Letters(self.create_topic("letters", 1))
 
     def topics(self) -> list[str]:
         return [name for name in self.admin.list_topics(timeout=20).topics if name.startswith(self.name + ".")]
@@ -194,3 +216,15 @@ def outbox(bare_outbox: Outbox) -> Outbox:
 def wait_until() -> Callable[..., Any]:
     """`until`, for tests that cannot import a conftest."""
     return until
+
+
+@pytest.fixture
+def outbox_on(kafka: str) -> Callable[[PostgresHost], Outbox]:
+    """An outbox on a server of the test's own; the test closes it."""
+
+    def make(host: PostgresHost) -> Outbox:
+        outbox = Outbox(host, kafka)
+        outbox.sql(TABLE)
+        return outbox
+
+    return make
