@@ -85,11 +85,16 @@ def test_a_second_start_finds_topics_and_rows_of_the_first(folder: Path) -> None
         with psycopg.connect(url) as connection:
             connection.execute("create table kept as select 7 as seven")
     with LocalServers(folder, durable=False) as second:
-        assert len(AdminClient({"bootstrap.servers": second.kafka.bootstrap}).list_topics().topics["kept"].partitions) == 2
+        assert (
+            len(AdminClient({"bootstrap.servers": second.kafka.bootstrap}).list_topics().topics["kept"].partitions) == 2
+        )
         services = second.postgres.create_services()
         with psycopg.connect(services["orders"].owner_url) as connection:
             assert connection.execute("select seven from kept").fetchone() == (7,)
-        with pytest.raises(psycopg.errors.InsufficientPrivilege), psycopg.connect(services["orders"].service_url) as other:
+        with (
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+            psycopg.connect(services["orders"].service_url) as other,
+        ):
             other.execute("select seven from kept")
         pids = [server.pid for server in second.all]
     assert [pid for pid in pids if is_alive(pid)] == []

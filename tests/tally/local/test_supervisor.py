@@ -39,6 +39,8 @@ import sys
 from pathlib import Path
 from tally.local.processes import Entry
 from tally.local.system import Plan, System
+from tally.logs import configure
+configure("supervisor")
 names = [f"{service}_{use}_url" for service in ("orders", "payments", "customers") for use in ("database",)]
 given = {"kafka_bootstrap": "127.0.0.1:9", "redis_url": "redis://127.0.0.1:9/0"}
 given |= dict.fromkeys(names, "postgresql://u:secret@127.0.0.1:9/x")
@@ -75,10 +77,11 @@ def running(tmp_path: Path) -> Iterator[Running]:
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield Running(tmp_path, process)
-        if process.poll() is None:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield Running(tmp_path, process)
+        finally:
             process.kill()
 
 
