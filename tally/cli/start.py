@@ -10,6 +10,7 @@ import typer
 from tally import endpoints, logs
 from tally.cli.failures import Failure, VerbGroup
 from tally.local import background
+from tally.local.data_directory import DataDirectory
 from tally.local.errors import AlreadyRuns
 from tally.local.jars import Lock, installed
 from tally.local.kafka import class_archive, make_class_archive
@@ -80,6 +81,9 @@ def up(
 ) -> None:
     """Start everything and return when it is ready; `tally down` ends it."""
     home = Settings(data_dir=data_dir).data_dir.absolute()
+    owner = DataDirectory(home).owner()
+    if owner is not None:
+        raise Failure(str(AlreadyRuns(home, str(owner))))
     arguments = ["--data-dir", str(home), "--workers", str(workers)]
     if api_port is not None:
         arguments += ["--api-port", str(api_port)]

@@ -109,7 +109,7 @@ class System:
                 step()
         names = ", ".join(f"{server.name} {HOST}:{server.port}" for server in servers)
         if names:
-            self._say(f"servers: {names} ({time.monotonic() - started_at_s:.1f} s)")
+            self._say(f"servers, databases and topics are there after {time.monotonic() - started_at_s:.1f} s: {names}")
         self._supervisor.watch(servers)
         self._launch()
 

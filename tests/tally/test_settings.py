@@ -92,7 +92,7 @@ def test_no_password_is_shown(tmp_path: Path) -> None:
 
 
 def test_a_wrong_address_is_refused_without_showing_its_password() -> None:
-    with pytest.raises(WrongSetting, match="^TALLY_ORDERS_DATABASE_URL: not a URL of the form") as refused:
+    with pytest.raises(WrongSetting, match=r"^TALLY_ORDERS_DATABASE_URL: not a URL of the form") as refused:
         Settings(orders_database_url="http://a:secret@b")
     assert "secret" not in str(refused.value)
     with pytest.raises(WrongSetting, match="host:port"):

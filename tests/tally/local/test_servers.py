@@ -58,12 +58,12 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def closed_folder(tmp_path: Path) -> Iterator[Path]:
+def closed_folder(tmp_path: Path) -> Path:
     """A data directory below a folder that only we can enter."""
     closed = tmp_path / "home"
     closed.mkdir()
     closed.chmod(0o700)
-    yield closed / "data"
+    return closed / "data"
 
 
 def wait_until(condition: Callable[[], bool], within_s: float = GONE_WITHIN_S) -> bool:

@@ -1,0 +1,50 @@
+"""The doctor: what is out of reach or not as it must be is a finding, never an exception."""
+
+from __future__ import annotations
+
+import uuid
+
+import psycopg
+import pytest
+
+from schemas.topics import TOPICS
+from tally.doctor import examine
+from tally.local.databases import PostgresHost
+from tally.settings import Settings
+
+NOWHERE = "127.0.0.1:9"
+
+
+@pytest.fixture
+def database(postgres: PostgresHost) -> str:
+    return postgres.create_database(f"doctor_{uuid.uuid4().hex[:8]}")
+
+
+def settings(kafka: str, database: str, redis_url: str) -> Settings:
+    databases = {f"{service}_database_url": database for service in ("orders", "payments", "customers")}
+    return Settings(kafka_bootstrap=kafka, redis_url=redis_url, **databases)
+
+
+def test_servers_out_of_reach_are_findings() -> None:
+    report = examine(settings(NOWHERE, f"postgresql://a:secret@{NOWHERE}/b", f"redis://{NOWHERE}/0"))
+    assert {finding.check for finding in report.findings} >= {"kafka", "database", "valkey"}
+    assert not report.ok
+    assert "secret" not in str(report.to_json())
+
+
+def test_missing_topics_are_findings_and_servers_that_answer_are_none(kafka: str, database: str, valkey: str) -> None:
+    report = examine(settings(kafka, database, valkey))
+    assert {finding.check for finding in report.findings} <= {"topics", "processes"}
+    assert {finding.place for finding in report.findings if finding.check == "topics"} <= TOPICS.keys()
+    assert report.figures["kafka brokers"] == 1
+
+
+def test_a_slot_that_nobody_reads_is_a_finding(kafka: str, postgres: PostgresHost, database: str, valkey: str) -> None:
+    slot = f"forgotten_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("select pg_create_logical_replication_slot(%s, 'pgoutput')", [slot])
+    try:
+        report = examine(settings(kafka, database, valkey))
+    finally:
+        postgres.drop_database(database.rpartition("/")[2])
+    assert f"orders/{slot}" in {finding.place for finding in report.findings if finding.check == "slots"}
