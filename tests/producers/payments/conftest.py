@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,8 @@ from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, new_id, now
 from schemas.messages import AuthorisePayment, CommandAnswered, wire_type
 
-WITHIN_S = 20.0
+# Far more than anything takes, for machines that have much else to do.
+WITHIN_S = 60.0
 CODEC = AvroCodec()
 
 
@@ -117,6 +120,12 @@ class Sandbox:
         self.process.kill()
         self.process.wait(10)
 
+    def forget(self) -> None:
+        """Empties its book."""
+        with closing(sqlite3.connect(self.data_dir / "payment-sandbox" / "payments.sqlite3", timeout=10)) as book:
+            book.execute("delete from payments")
+            book.commit()
+
     def statuses(self) -> dict[str, str]:
         """Its book: status by key."""
         items = httpx.get(f"{self.url}/payments", timeout=5, trust_env=False).json()["items"]
@@ -141,10 +150,20 @@ def eventually() -> Callable[..., None]:
     return until
 
 
+@pytest.fixture(scope="session")
+def kept_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One process for the whole session; a test may kill it and start it again."""
+    server = Sandbox(tmp_path_factory.mktemp("sandbox"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+        server.log.close()
+
+
 @pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    server = Sandbox(tmp_path)
-    server.start()
-    yield server
-    server.kill()
-    server.log.close()
+def sandbox(kept_sandbox: Sandbox) -> Sandbox:
+    """The sandbox with an empty book."""
+    kept_sandbox.forget()
+    return kept_sandbox
