@@ -59,7 +59,7 @@ def create(
         there = _listed(admin)
         made = _create(admin, [topic for topic in wanted if topic.name not in there])
         ours = [topic for topic in wanted if topic.name in there and topic.name in TOPICS]
-        findings = list(_findings(ours, there, _retentions(admin, ours)))
+        findings = list(faults(ours, there, _retentions(admin, ours)))
     typer.echo(f"{made} topics made, {len(wanted) - made} were there", err=True)
     if findings:
         raise CheckFailed("\n".join(findings))
@@ -128,7 +128,8 @@ def _retentions(admin: AdminClient, topics: list[Topic]) -> dict[str, dict[str, 
     return found
 
 
-def _findings(topics: list[Topic], there: dict[str, Any], settings: dict[str, dict[str, str]]) -> list[str]:
+def faults(topics: list[Topic], there: dict[str, Any], settings: dict[str, dict[str, str]]) -> list[str]:
+    """What of topics that are there would break a promise, a line each."""
     findings = []
     for topic in topics:
         count, found = len(there[topic.name].partitions), settings[topic.name]

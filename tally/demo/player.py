@@ -17,7 +17,7 @@ from tally.demo.shop import Shop
 STEADY_RATE = 20.0
 STEADY_ORDERS = 200
 # What is in flight queues somewhere; so many keep every process busy without a minute's queue.
-IN_FLIGHT_MAX = 64
+IN_FLIGHT_MAX = 32
 SIDE_ACTS_MAX = 32
 # A confirmed order leaves the house when so many more invoices were played.
 SHIPPED_AFTER_INVOICES = 150

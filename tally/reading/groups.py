@@ -35,7 +35,7 @@ def names(bootstrap: str) -> list[tuple[str, str]]:
     except KafkaException as error:
         raise Unreachable(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}") from None
     if listed.errors:
-        raise Unreachable(f"Kafka at {bootstrap} does not answer: {listed.errors[0].args[0].str()}")
+        raise Unreachable(f"Kafka at {bootstrap} does not answer: {listed.errors[0].str()}")
     return sorted((group.group_id, group.state.name) for group in listed.valid)
 
 

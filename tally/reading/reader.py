@@ -139,13 +139,27 @@ class Reader:
                     self._consumer.incremental_unassign([TopicPartition(*place)])
         self._consumer.unassign()
 
+    def _before_end(self, partition: Partition, wanted: int, bounds: tuple[int, int]) -> int:
+        """Offset of the record that stands `wanted` records before the end.
+
+        Markers of transactions hold offsets too, so records are counted, further back each time.
+        """
+        low, high = bounds
+        reach = wanted
+        while True:
+            start = max(low, high - reach)
+            found = [r.offset for r in self.read({partition: start}, {partition: high}) if r is not None]
+            if len(found) >= wanted or start == low:
+                return found[-wanted] if 0 < wanted <= len(found) else (high if wanted == 0 else start)
+            reach *= 2
+
     def _offset(self, place: Place, partition: Partition, group: str, bounds: tuple[int, int]) -> int:
         low, high = bounds
         match place.kind:
             case Kind.BEGINNING:
                 return low + place.value
             case Kind.END:
-                return high + place.value
+                return self._before_end(partition, -place.value, bounds)
             case Kind.OFFSET:
                 return place.value
             case Kind.STORED:
