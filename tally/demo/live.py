@@ -59,8 +59,9 @@ class LiveLine:
 
     async def settle(self, bootstrap: str) -> None:
         """Waits a little until what was sent has been read everywhere, so that what is measured next starts level."""
-        deadline = time.monotonic() + SETTLED_WITHIN_S
-        while time.monotonic() < deadline and await asyncio.to_thread(_lag, bootstrap) != 0:
+        for _ in range(round(SETTLED_WITHIN_S / SETTLE_PAUSE_S)):
+            if await asyncio.to_thread(_lag, bootstrap) == 0:
+                return
             await asyncio.sleep(SETTLE_PAUSE_S)
 
     def _line(self) -> str:

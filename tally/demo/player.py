@@ -11,7 +11,7 @@ from typing import Any
 
 from tally.demo.ledger import Ledger
 from tally.demo.plan import Act, AdjustAct, Adjustment, CancelAct, OrderAct
-from tally.demo.shop import Shop
+from tally.demo.shop import Counter
 
 # The latency that is promised is promised at this rate; so the first orders come at it.
 STEADY_RATE = 20.0
@@ -54,7 +54,7 @@ class Pace:
 class Player:
     """Plays acts into a shop; `progress` counts them for the live line, `tell` says what is worth a line."""
 
-    shop: Shop
+    shop: Counter
     ledger: Ledger
     pace: Pace
     tell: Callable[[str], None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import httpx
@@ -30,12 +30,28 @@ class Answer:
     body: dict[str, Any]
 
 
+class Counter(Protocol):
+    """Where orders are placed and acted on; each call gives the answer that counts."""
+
+    async def place(self, act: OrderAct) -> Answer:
+        """POST an invoice as an order."""
+
+    async def adjust(self, key: str, adjustment: Adjustment) -> Answer:
+        """POST one adjustment of stock."""
+
+    async def cancel(self, order_id: str) -> Answer:
+        """POST the cancellation of an order."""
+
+    async def ship(self, order_id: str) -> Answer:
+        """POST the shipping of an order."""
+
+
 class Shop:
     """The API as the demo uses it; an async context manager. Raises httpx.TransportError after long trying."""
 
-    def __init__(self, api_url: str, ledger: Ledger) -> None:
+    def __init__(self, api_url: str, ledger: Ledger, transport: httpx.AsyncBaseTransport | None = None) -> None:
         limits = httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX)
-        self._client = httpx.AsyncClient(base_url=api_url, timeout=_TIMEOUT_S, limits=limits)
+        self._client = httpx.AsyncClient(base_url=api_url, timeout=_TIMEOUT_S, limits=limits, transport=transport)
         self._ledger = ledger
 
     async def __aenter__(self) -> Shop:
