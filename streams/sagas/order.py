@@ -223,7 +223,8 @@ def _compensate(draft: _Draft, reason: str) -> None:
     draft.say(SagaCompensationStarted(reason))
     saga = draft.saga
     needed = {step.compensation for step in STEPS if saga.attempts_of(step.name) and not _had_no_effect(saga, step)}
-    if saga.order_status == CREATED:
+    if saga.order_status not in (REJECTED, CANCELLED):
+        # An order that a person confirmed meanwhile refuses it: then the saga is shown as stuck.
         needed.add("reject")
     for step in COMPENSATIONS:
         if step.name in needed:

@@ -233,6 +233,18 @@ def test_a_cancel_during_a_rejection_ends_as_the_order_ended() -> None:
     assert play.events[-1].outcome == "CANCELLED"
 
 
+def test_an_order_that_a_person_confirmed_too_early_is_shown_as_stuck_when_it_cannot_be_kept() -> None:
+    play = created()
+    play.hear(OrderConfirmed())
+    play.answer("RESERVE_STOCK", line=1)
+    assert RejectOrder("UNKNOWN_SKU") in play.answer("RESERVE_STOCK", "REFUSED", 2, "UNKNOWN_SKU")
+    play.answer("RELEASE_STOCK", line=1)
+    play.answer("REJECT_ORDER", "REFUSED", reason="CONFIRMED")
+    assert play.saga.summary == "STUCK"
+    play.hear(OrderCancelled("could not be kept"))
+    assert play.events[-1].outcome == "CANCELLED"
+
+
 def test_a_shipped_order_ships_every_line_and_ends_shipped() -> None:
     play = confirmed()
     assert play.hear(OrderShipped()) == [ShipStock("o1", 1), ShipStock("o1", 2)]
