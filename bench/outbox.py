@@ -128,6 +128,8 @@ class Bench:
 
     def close(self) -> None:
         self.consumer.close()
+        # Perhaps it is frozen still.
+        self.process.send_signal(signal.SIGCONT)
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
         self.host.drop_database(self.name)
@@ -142,6 +144,7 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=500)
     parser.add_argument("--seconds", type=int, default=10)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     bench = Bench(os.environ["TALLY_KAFKA_BOOTSTRAP"], PostgresHost(os.environ["TALLY_TEST_POSTGRES_URL"]))
     try:
         print(bench.trickle(50, 2), "(warm-up)")
