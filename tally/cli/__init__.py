@@ -1,1 +1,1 @@
-
+"""The verbs that a person types: one module a group."""
