@@ -8,6 +8,7 @@ import typer
 import uvloop
 
 from streams.worker.process import WorkerSettings, work
+from streams.worker.web import PortTaken
 from tally import logs
 from tally.settings import NothingRuns, Settings, SettingsError
 
@@ -23,7 +24,12 @@ def worker(
     """One worker: the agents of inventory, sagas and read models, and queries of their tables."""
     logs.configure(f"worker-{index}")
     settings = WorkerSettings(Settings().kafka_bootstrap, index, host, port)
-    raise SystemExit(uvloop.run(work(settings)))
+    try:
+        code = uvloop.run(work(settings))
+    except PortTaken as taken:
+        typer.echo(str(taken), err=True)
+        code = 1
+    raise SystemExit(code)
 
 
 def main() -> None:

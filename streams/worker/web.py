@@ -25,6 +25,8 @@ from streams.worker.waiting import Waiters
 
 WAIT_MS_DEFAULT = 2_000
 WAIT_MS_MAX = 60_000
+# A reader that still waits when the worker is told to end.
+SHUTDOWN_WITHIN_S = 1.0
 
 Progress = Callable[[], dict[str, Any]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -107,11 +109,22 @@ class Pages:
 
 
 async def serve(application: web.Application, host: str, port: int) -> web.AppRunner:
-    """Listens; the caller cleans the runner up. Raises OSError when the port is taken."""
-    runner = web.AppRunner(application, access_log=None, handle_signals=False)
+    """Listens; the caller cleans the runner up. Raises PortTaken."""
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_WITHIN_S)
     await runner.setup()
-    await web.TCPSite(runner, host, port, shutdown_timeout=1.0).start()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise PortTaken(host, port, error) from error
     return runner
+
+
+class PortTaken(Exception):
+    """The worker cannot listen on the port that it was given."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        super().__init__(f"cannot listen on {host} port {port}: {error.strerror or error}")
 
 
 @web.middleware

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -97,6 +98,12 @@ def start_worker(tally_kafka: str, tmp_path: Path) -> Iterator[Callable[..., Wor
     yield start
     for worker in started:
         worker.stop()
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
 
 
 def create_topics(bootstrap: str) -> None:
