@@ -199,7 +199,7 @@ def test_a_runner_dropped_after_the_call_leaves_its_result_to_the_next(payments:
             go_on.wait(20)
 
     provider = FakeProvider()
-    stalled = AttemptRunner(payments_pool, provider, settings=RunnerSettings(lease_s=0.3, reached=stalls))
+    stalled = AttemptRunner(payments_pool, provider, settings=RunnerSettings(calls_max=1, lease_s=0.3, reached=stalls))
     stalled.start()
     order_id, command = payments.authorise()
     assert called.wait(10)
