@@ -19,7 +19,7 @@ from tally.reading.reader import Unreachable
 REDRAWN_EVERY_S = 0.5
 LINE_EVERY_S = 4.0
 # Asking for lag and memory costs the machine something; the figures are for the eye.
-ASKED_EVERY_S = 3.0
+ASKED_EVERY_S = 5.0
 SETTLED_WITHIN_S = 5.0
 SETTLE_PAUSE_S = 0.2
 
