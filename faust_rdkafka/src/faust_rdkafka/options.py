@@ -46,6 +46,9 @@ def client_config(options: Options, bootstrap: str, client_id: str) -> dict[str,
         # A broker that comes back is found within a second, not after librdkafka's default of up to ten.
         "reconnect.backoff.ms": 20,
         "reconnect.backoff.max.ms": 1000,
+        # librdkafka 2.16 forgets its brokers when all are down ("rebootstrap"), the transaction coordinator is not
+        # mapped to the new handle, and every call times out for ever although the broker is back, as tried.
+        "metadata.recovery.strategy": "none",
     }
 
 

@@ -118,6 +118,14 @@ class Transactions:
             self._patiently("abort_transaction", lambda: self._producer.abort_transaction(_CALL_S))
         except KafkaException as worse:
             raise Fenced(f"{error}; then the abort failed: {cause(worse)}") from worse
+        except Fenced as fatal:
+            # A broker that went down before it had registered the transaction knows of none to abort. To librdkafka
+            # that is fatal, but no commit was asked for: a new producer of the same id can go on.
+            why = fatal.__cause__
+            if not (isinstance(why, KafkaException) and cause(why).code() == KafkaError.INVALID_TXN_STATE):
+                raise
+            log.warning("%s; going on with a new producer", fatal)
+            self.open()
 
     def _patiently(self, name: str, call: Callable[[], object]) -> None:
         """Make the call again for as long as librdkafka says that this is safe."""
