@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-import orjson
-
-from schemas.envelope import Message, body_to_json, derive_id, to_rfc3339
+from schemas.envelope import Message, body_hash, derive_id, to_rfc3339
 from schemas.messages import AdjustStock, CommandAnswered, ReceiveStock, ReleaseStock, ReserveStock, ShipStock
 from schemas.topics import INVENTORY_EVENTS
 from streams.errors import CommandIdReused, UnexpectedMessage
@@ -75,10 +71,10 @@ def _handle_hold(command: Message, tables: InventoryTables, at: datetime) -> lis
 
 def _handle_level(command: Message, tables: InventoryTables, at: datetime) -> list[Outgoing]:
     body, envelope, sku = command.body, command.envelope, command.envelope.subject
-    body_hash = _hash(command)
+    content_hash = body_hash(command)
     remembered = tables.commands.get(envelope.id)
     if remembered is not None:
-        if remembered["hash"] != body_hash:
+        if remembered["hash"] != content_hash:
             return _refuse_reused(command, at)
         if not wants_answer(envelope):
             return []
@@ -90,7 +86,7 @@ def _handle_level(command: Message, tables: InventoryTables, at: datetime) -> li
     if out:
         tables.levels[sku] = level_to_row(stock.level)
     tables.commands[envelope.id] = {
-        "hash": body_hash,
+        "hash": content_hash,
         "outcome": decision.outcome.value,
         "reason": decision.reason,
         "event_ids": [sent.message.envelope.id for sent in out],
@@ -144,8 +140,3 @@ def _answer(command: Message, decision: Decision, version: int | None, at: datet
     )
     order_id: str = getattr(body, "order_id", command.envelope.correlation_id)
     return answer(command.envelope, answered, order_id, SOURCE, at)
-
-
-def _hash(command: Message) -> str:
-    content: Any = [command.envelope.type, command.envelope.subject, body_to_json(command.body)]
-    return hashlib.sha256(orjson.dumps(content)).hexdigest()

@@ -108,7 +108,8 @@ def decide(saga: OrderSaga, message: Message, at: datetime) -> Decision:
             if saga.order_status in (CREATED, CONFIRMED):
                 draft.answer(CANCEL, NO_LINE, DONE, reason)
         case OrderShipped():
-            if saga.order_status == CONFIRMED:
+            # One that a person shipped while it is being undone is shown as stuck: the order refuses to be rejected.
+            if saga.order_status == CONFIRMED and saga.status is not Status.COMPENSATING:
                 draft.start(SHIP)
         case CommandAnswered() as answer:
             _hear(draft, answer)

@@ -88,7 +88,8 @@ class OrderSaga:
         for refusal in self.refusals:
             if refusal.step in ("capture", "void", "release", "ship") and self._counts(refusal):
                 return refusal
-            if refusal.step == "reject" and self.status is Status.COMPENSATING and self.order_status == "CONFIRMED":
+            kept = self.order_status in ("CONFIRMED", "SHIPPED")
+            if refusal.step == "reject" and self.status is Status.COMPENSATING and kept:
                 return refusal
         return None
 
