@@ -9,7 +9,6 @@ from typing import Any
 import faust
 from mode.utils.futures import maybe_async
 
-from .batches import BatchTimer
 from .fatal import end_process
 from .options import Options
 from .producer import milliseconds
@@ -18,6 +17,7 @@ from .recovery import TableManager
 from .stats import Stats
 from .supervisor import RestartAtOnce
 from .table import Table
+from .timers import BatchTimer
 
 
 class App(faust.App):

@@ -15,8 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from confluent_kafka import Message, TopicPartition
@@ -25,25 +24,17 @@ from faust.types import TP
 from .attempt import Attempt
 from .errors import Abandoned, Fenced, NoDeadLetter
 from .fetch import Fetcher, Gathered
-from .producer import Producer, in_batch_timer
+from .producer import Producer
 from .records import FAILED, UNDECODABLE, RawRecord, raw_record
 from .stats import Stats
 from .table import Table
 from .table_partition import TablePartition
+from .timers import BatchTimer, timer_context
 from .transaction import Content, Outgoing
 
 log = logging.getLogger(__name__)
 
 Changed = list[tuple[Table, TablePartition, list[tuple[Any, Any]]]]
-
-
-class BatchTimer:
-    """A coroutine function that is due every `interval_s` seconds, counted from the end of its last run."""
-
-    def __init__(self, interval_s: float, function: Callable[[], Awaitable[object]]) -> None:
-        self.interval_s = interval_s
-        self.function = function
-        self.due = 0.0
 
 
 class BatchLoop:
@@ -206,7 +197,7 @@ class BatchLoop:
         for timer in self.timers:
             if not self.ready or not self._offsets or self._stopping or timer.due > time.monotonic():
                 continue
-            with _timer_context():
+            with timer_context():
                 await timer.function()
             timer.due = time.monotonic() + timer.interval_s
             if self._app.producer.of_batch or any(changed for _, _, changed in self._changed()):
@@ -303,12 +294,3 @@ def _changelog_records(changed: Changed) -> Iterator[Outgoing]:
         keys, values = table.key_codec.dumps, table.value_codec.dumps
         for key, value in changes:
             yield topic, keys(key), None if value is None else values(value), number, None, 0
-
-
-@contextmanager
-def _timer_context() -> Iterator[None]:
-    token = in_batch_timer.set(True)
-    try:
-        yield
-    finally:
-        in_batch_timer.reset(token)

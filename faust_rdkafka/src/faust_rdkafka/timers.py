@@ -1,0 +1,26 @@
+"""Batch timers: what is called between batches, and the mark that its sends belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+from .producer import in_batch_timer
+
+
+class BatchTimer:
+    """A coroutine function that is due every `interval_s` seconds, counted from the end of its last run."""
+
+    def __init__(self, interval_s: float, function: Callable[[], Awaitable[object]]) -> None:
+        self.interval_s = interval_s
+        self.function = function
+        self.due = 0.0
+
+
+@contextmanager
+def timer_context() -> Iterator[None]:
+    token = in_batch_timer.set(True)
+    try:
+        yield
+    finally:
+        in_batch_timer.reset(token)
