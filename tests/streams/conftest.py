@@ -157,6 +157,12 @@ class WorkerProcess:
         eventually(lambda: self.get("/readyz").status_code == 200, "the worker is ready", READY_WITHIN_S)
         return self
 
+    def wait_alone(self) -> WorkerProcess:
+        """Until it owns all partitions: those of a worker that left stay its own for a session time-out."""
+        self.wait_ready()
+        eventually(lambda: self.get("/tables").json()[0]["partitions"] == [0, 1, 2, 3], "it owns all", READY_WITHIN_S)
+        return self
+
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()

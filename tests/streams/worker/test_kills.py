@@ -141,12 +141,12 @@ def _batches(worker: Any) -> float:
 def _kill_in_the_middle(start_worker: Any, services: Any, until: Callable[..., Any], load: Load, kills: int) -> Any:
     """A round a kill: a worker takes over, new orders come, and some batches later it is dead."""
     for _ in range(kills):
-        worker = start_worker().wait_ready()
+        worker = start_worker().wait_alone()
         batches = _batches(worker) + load.rng.randint(1, 8)
         load.place(services, load.orders // kills)
         until(lambda worker=worker, batches=batches: _batches(worker) >= batches, "it is in the middle of its work", 30)
         worker.kill()
-    return start_worker().wait_ready()
+    return start_worker().wait_alone()
 
 
 def test_a_worker_killed_five_times_leaves_every_message_once_and_every_table_right(

@@ -25,7 +25,7 @@ from schemas.topics import (
 @pytest.fixture(scope="module")
 def worker(tally_kafka: str, tmp_path_factory: pytest.TempPathFactory, worker_class: type) -> Iterator[Any]:
     running = worker_class(tally_kafka, 0, tmp_path_factory.mktemp("worker") / "worker.log")
-    yield running.wait_ready()
+    yield running.wait_alone()
     assert running.stop() == 0
 
 
