@@ -15,13 +15,13 @@ setup: $(STAMP)  ## virtual environment, packages and the servers' files
 
 $(STAMP): requirements.lock pyproject.toml faust_rdkafka/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("tally needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
-	@echo "Set-up: about 260 MB of packages into .venv and the package caches; a minute or two the first time, nothing after that."
-	@echo "[1/3] virtual environment .venv"
+	@echo "Set-up: about 260 MB of packages into .venv and the package caches; a minute or two the first time, nothing after that." >&2
+	@echo "[1/3] virtual environment .venv" >&2
 	@$(PYTHON) -m venv $(VENV)
-	@echo "[2/3] Python packages, pinned with hashes (requirements.lock)"
+	@echo "[2/3] Python packages, pinned with hashes (requirements.lock)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock \
 	  || { echo "could not install the packages of requirements.lock: is the package index within reach?" >&2; exit 4; }
-	@echo "[3/3] tally itself"
+	@echo "[3/3] tally itself" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e ./faust_rdkafka -e .
 	@touch $(STAMP)
 

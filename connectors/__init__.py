@@ -1,1 +1,1 @@
-
+"""Carries: what the databases commit into Kafka, commands from Kafka into a service, tables into copies."""

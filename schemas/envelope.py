@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
@@ -146,6 +148,23 @@ def body_to_json(value: Any) -> Any:
         return to_rfc3339(value)
     if isinstance(value, bytes):
         return value.hex()
+    return value
+
+
+def body_hash(message: Message) -> str:
+    """SHA-256 over type, subject and body: whether the same id came with the same content.
+
+    Absent fields do not count, so that a new nullable field changes nothing.
+    """
+    said = [message.envelope.type, message.envelope.subject, _without_nulls(body_to_json(message.body))]
+    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
     return value
 
 

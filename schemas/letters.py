@@ -14,11 +14,12 @@ VALUE_BYTES_MAX = 900_000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the record stood; partition and offset are None for what never was in Kafka."""
+    """Where the record stood; partition and offset are None for an outbox row, which never was in Kafka."""
 
     topic: str
     partition: int | None
     offset: int | None
+    row_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class SetAside:
 def dead_letter(origin: str, record: SetAside, error: Exception, recorded_at: datetime) -> Message:
     """The letter of a record; its id follows from the record's place, so that setting aside twice makes one letter."""
     place = record.place
-    letter_id = derive_id(f"{place.topic}/{place.partition}/{place.offset}", origin, record.key)
+    stood = place.row_id or f"{place.topic}/{place.partition}/{place.offset}"
+    letter_id = derive_id(stood, origin, record.key)
     value = record.value
     reason = str(error) or type(error).__name__
     if value is not None and len(value) > VALUE_BYTES_MAX:

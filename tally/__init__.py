@@ -1,1 +1,1 @@
-
+"""Event-sourced orders and inventory on Kafka: hosts the parts, and listens to people."""

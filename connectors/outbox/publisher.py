@@ -56,6 +56,8 @@ def producer_settings(config: OutboxConfig, on_error: Callable[[KafkaError], Non
         "retry.backoff.max.ms": 10,
         "reconnect.backoff.ms": 20,
         "reconnect.backoff.max.ms": 500,
+        # With "rebootstrap" librdkafka 2.16 never finds the transaction coordinator again once all brokers were away.
+        "metadata.recovery.strategy": "none",
         "topic.metadata.refresh.fast.interval.ms": 20,
         "linger.ms": 5,
         "batch.size": 262_144,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Response
 from fastapi_problem.error import Problem
 
@@ -20,7 +18,7 @@ from producers.api.sending import NotSent
 from producers.errors import CommandIdReused
 from producers.orders.service import Origin, command_message
 from producers.store.port import OUTCOME_DONE
-from schemas.envelope import Message, body_to_json, now
+from schemas.envelope import Message, body_hash, now
 from schemas.messages import AdjustStock, ReceiveStock
 from schemas.topics import INVENTORY_COMMANDS
 
@@ -96,12 +94,6 @@ async def _answer(command: Message, parts: Parts) -> dict[str, Any] | None:
     if row is None:
         return None
     value: dict[str, Any] = row["value"]
-    if value["hash"] != stock_command_hash(command):
+    if value["hash"] != body_hash(command):
         raise CommandIdReused(command.envelope.id)
     return value
-
-
-def stock_command_hash(command: Message) -> str:
-    """What the inventory agent keeps of a command's content: SHA-256 over type, subject and body as JSON."""
-    content: Any = [command.envelope.type, command.envelope.subject, body_to_json(command.body)]
-    return hashlib.sha256(orjson.dumps(content)).hexdigest()

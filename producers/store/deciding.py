@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from producers.errors import CommandIdReused
 from producers.store.port import OUTCOME_DONE, OUTCOME_REFUSED, Answer, Append, CommandId, EventStore, Head, UnitOfWork
 from producers.store.snapshots import SnapshotForm
-from schemas.envelope import Envelope, Message, body_to_json, derive_id
+from schemas.envelope import Envelope, Message, body_hash, derive_id
 from schemas.errors import Conflict
 from schemas.messages import CommandAnswered, wire_type
 from schemas.topics import SAGAS_REPLIES
@@ -210,20 +208,6 @@ def command_id_of(command: Message) -> CommandId:
     return CommandId(command.envelope.id, command.envelope.source, body_hash(command))
 
 
-def body_hash(command: Message) -> str:
-    """SHA-256 over type, subject and body; absent fields do not count, so that a new nullable field changes nothing."""
-    said = [command.envelope.type, command.envelope.subject, _without_nulls(body_to_json(command.body))]
-    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
 def restamp(message: Message, recorded_at: datetime) -> Message:
     """The same message with another record time: what it causes is recorded when it is handled."""
     return Message(replace(message.envelope, recorded_at=recorded_at), message.body)
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    return value

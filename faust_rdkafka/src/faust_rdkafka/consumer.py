@@ -220,7 +220,7 @@ class Consumer(FaustConsumer):
         return partition
 
     def _to_message(self, tp: TP, record: Any) -> Any:
-        raise NotImplementedError
+        raise Misconfigured("rdkafka:// makes messages in batches, not one by one")
 
     def _new_topicpartition(self, topic: str, partition: int) -> TP:
         return TP(topic, partition)

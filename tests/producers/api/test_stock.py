@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from producers.api.stock import stock_command_hash
-from schemas.envelope import Message
+from schemas.envelope import Message, body_hash
 from schemas.messages import AdjustStock, ReceiveStock
 
 
@@ -17,7 +16,7 @@ def agent(api: Any) -> dict[str, Any]:
     answer: dict[str, Any] = {"outcome": "DONE", "reason": None, "version": 7, "event_ids": ["e1"]}
 
     def handle(command: Message) -> None:
-        row = {**answer, "sku": command.envelope.subject, "hash": stock_command_hash(command)}
+        row = {**answer, "sku": command.envelope.subject, "hash": body_hash(command)}
         api.workers.put("w0:1", "stock_commands", command.envelope.id, row)
 
     api.commands.agent = handle
