@@ -66,14 +66,20 @@ class HttpWorkers:
         """See `Workers.get`."""
         asked = {} if version is None else {"version": str(version), "wait_ms": str(wait_ms)}
         found = await self._ask(address, f"/tables/{table}/{quote(key, safe='')}", asked, wait_ms / 1000)
-        assert found is None or isinstance(found, dict)
-        return found
+        if found is None or (isinstance(found, dict) and isinstance(found.get("value"), dict)):
+            return found
+        raise Unanswered(f"{address} answered with no row: no worker of ours")
 
     async def scan(self, address: str, table: str, prefix: str, cursor: str | None, limit: int) -> Page | None:
         """See `Workers.scan`."""
         asked = {"prefix": prefix, "limit": str(limit)} | ({"cursor": cursor} if cursor else {})
         found = await self._ask(address, f"/tables/{table}", asked)
-        return None if found is None else Page(found["items"], found["next"])
+        if found is None:
+            return None
+        try:
+            return Page(found["items"], found["next"])
+        except (KeyError, TypeError) as error:
+            raise Unanswered(f"{address} answered with no page: no worker of ours") from error
 
     async def tables(self, address: str) -> Any:
         """See `Workers.tables`."""
@@ -83,7 +89,7 @@ class HttpWorkers:
         timeout = httpx.Timeout(wait_s + ANSWER_WITHIN_S, connect=CONNECT_WITHIN_S)
         try:
             answer = await self._client.get(f"http://{address}{path}", params=asked, timeout=timeout)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unanswered(f"worker {address}: {type(error).__name__}") from error
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
@@ -91,4 +97,8 @@ class HttpWorkers:
             raise NotTheOwner(f"worker {address} does not own the key")
         if answer.status_code != httpx.codes.OK:
             raise Unanswered(f"worker {address} answered {answer.status_code}")
-        return orjson.loads(answer.content)
+        try:
+            return orjson.loads(answer.content)
+        except orjson.JSONDecodeError as error:
+            # Its port may have gone to somebody else since Kafka heard of it.
+            raise Unanswered(f"{address} answered with no JSON: no worker of ours") from error

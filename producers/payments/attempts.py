@@ -4,7 +4,8 @@ The order is the correctness:
 1. the sink's transaction kept the command, PAYMENT_REQUESTED and the attempt (`producers.payments.handler`);
 2. a runner takes the attempt by a lease, in a transaction of its own;
 3. it calls the provider under the payment's key, outside any transaction; from the second try on it first asks
-   what the provider knows, for it may have died after the call;
+   what the provider knows, for it may have died after the call; where the call was answered with an error, nothing is
+   unknown and it calls again;
 4. one transaction keeps the result as events, the command's answer, the reply to the saga, and closes the attempt.
 A crash anywhere leaves the attempt open; when its lease ends, the next runner goes on at 2 with the same key.
 """
@@ -36,7 +37,7 @@ from producers.payments.aggregate import (
     payment_aggregate,
 )
 from producers.payments.lease import Attempt
-from producers.payments.provider import PENDING, UNKNOWN, Provider, ProviderUnanswered
+from producers.payments.provider import PENDING, UNKNOWN, Provider, ProviderFailed, ProviderUnanswered
 from producers.store.connections import Connection, Pool
 from producers.store.deciding import TRIES_MAX, Postponed, Refused, finish, load, record, restamp
 from producers.store.port import OUTCOME_DONE, OUTCOME_REFUSED, Answer
@@ -138,6 +139,8 @@ class AttemptRunner:
         """One attempt: the call, then its result."""
         try:
             self._attempt(attempt)
+        except ProviderFailed as failed:
+            self._put_back(attempt, f"{lease.ANSWERED}{failed}")
         except ProviderUnanswered as unanswered:
             self._put_back(attempt, str(unanswered))
         except (psycopg.Error, PoolTimeout, Conflict) as error:
@@ -168,8 +171,8 @@ class AttemptRunner:
         if call == AUTHORISE:
             if attempt.void_reason is not None:
                 return self._provider.void(key)
-            if attempt.tries > 1:
-                known = self._provider.status(key)
+            if attempt.tries > 1 and not attempt.answered:
+                known = self._status(key)
                 if known.status not in (UNKNOWN, PENDING):
                     return known
                 if known.status == PENDING and attempt.tries % ASK_ANEW_EVERY:
@@ -178,6 +181,13 @@ class AttemptRunner:
         if call == CAPTURE:
             return self._provider.capture(key)
         return self._provider.refund(key) if payment.status == CAPTURED else self._provider.void(key)
+
+    def _status(self, key: str) -> ProviderResult:
+        try:
+            return self._provider.status(key)
+        except ProviderFailed as failed:
+            # An error in place of the status says nothing of the authorisation.
+            raise ProviderUnanswered(str(failed)) from failed
 
     def _keep(self, attempt: Attempt, result: ProviderResult | None) -> None:
         """The second transaction, again after a conflict."""

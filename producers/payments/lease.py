@@ -16,6 +16,8 @@ from schemas.messages import VoidPayment, class_of, wire_type
 LEASE_S = 5.0
 RETRY_FIRST_S, RETRY_MAX_S = 0.2, 2.0
 CHANNEL = "tally_attempts"
+# Begins the error of a try that the provider answered with one: it may call again without asking for the status.
+ANSWERED = "answered: "
 
 _VOID = wire_type(VoidPayment)
 
@@ -25,18 +27,21 @@ insert into attempts (id, payment_id, command_type, command) values (%s, %s, %s,
 # A void must not wait for the pause before the next try of what it voids.
 _HURRY = "update attempts set due_at = clock_timestamp() where payment_id = %s and state = 'OPEN' and id <> %s"
 # One payment's attempts are done in their order: only the oldest can be taken.
+# A lease that ended by itself says nothing of its call, whatever the try before it ended with.
 _CLAIM = """
-update attempts a
-set lease_owner = %(owner)s, lease_until = clock_timestamp() + %(lease_s)s * interval '1 second', tries = tries + 1
-where a.id in (
-    select b.id from attempts b
+with due as (
+    select b.id, b.lease_owner is null and starts_with(coalesce(b.last_error, ''), %(answered)s) as answered
+    from attempts b
     where b.state = 'OPEN' and b.due_at <= clock_timestamp()
       and (b.lease_until is null or b.lease_until < clock_timestamp())
       and not exists (
           select 1 from attempts older
           where older.payment_id = b.payment_id and older.state = 'OPEN' and older.seq < b.seq)
     order by b.due_at limit %(limit)s for update skip locked)
-returning a.id::text, a.command, a.tries, (
+update attempts a
+set lease_owner = %(owner)s, lease_until = clock_timestamp() + %(lease_s)s * interval '1 second', tries = tries + 1
+from due where a.id = due.id
+returning a.id::text, a.command, a.tries, due.answered, (
     select v.command -> 'body' ->> 'reason' from attempts v
     where v.payment_id = a.payment_id and v.state = 'OPEN' and v.command_type = %(void)s and v.id <> a.id
     order by v.seq limit 1)
@@ -52,11 +57,15 @@ where id = %s and lease_owner = %s and state = 'OPEN'
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A command that needs the provider; `tries` counts from 1, `void_reason` is that of a void that waits behind it."""
+    """A command that needs the provider; `tries` counts from 1, `void_reason` is that of a void that waits behind it.
+
+    `answered`: the try before was answered with an error, so that nothing is unknown of it.
+    """
 
     id: str
     command: Message
     tries: int
+    answered: bool
     void_reason: str | None
 
     @property
@@ -77,9 +86,9 @@ def note_attempt(connection: Connection, command: Message) -> None:
 
 def claim(connection: Connection, owner: str, limit: int, lease_s: float = LEASE_S) -> list[Attempt]:
     """Takes up to `limit` attempts that are due and that nobody holds, for `lease_s` seconds."""
-    given = {"owner": owner, "limit": limit, "lease_s": lease_s, "void": _VOID}
+    given = {"owner": owner, "limit": limit, "lease_s": lease_s, "void": _VOID, "answered": ANSWERED}
     rows = connection.execute(_CLAIM, given).fetchall()
-    return [Attempt(id_, _message(command), tries, void_reason) for id_, command, tries, void_reason in rows]
+    return [Attempt(id_, _message(command), *further) for id_, command, *further in rows]
 
 
 def still_held(connection: Connection, attempt: Attempt, owner: str) -> bool:

@@ -23,6 +23,10 @@ class ProviderUnanswered(Exception):
     """No answer, or none that can be used: what the provider did is not known; ask again with the same key."""
 
 
+class ProviderFailed(ProviderUnanswered):
+    """Answered with an error: the call is over, and may be made again with the same key."""
+
+
 class Provider(Protocol):
     """What a provider offers; every act is repeatable under its key and returns the payment's status after it.
 
@@ -85,7 +89,7 @@ class HttpProvider:
             raise ProviderUnanswered(f"{type(error).__name__}: {error}") from error
         # 404 and 409 are answers: nothing is known, or the payment is in another status than was wished.
         if answer.status_code not in (200, 404, 409):
-            raise ProviderUnanswered(f"the provider answered {answer.status_code}")
+            raise ProviderFailed(f"the provider answered {answer.status_code}")
         try:
             told = answer.json()
             return ProviderResult(told["status"], told.get("reason"))

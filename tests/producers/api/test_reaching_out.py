@@ -125,7 +125,7 @@ class Worker(BaseHTTPRequestHandler):
         key = unquote(path.rsplit("/", 1)[-1])
         status = int(key) if key.isdigit() else 200
         document = {"items": [{"key": query}], "next": None} if path.count("/") == 2 else {"key": key, "value": {}}
-        body = orjson.dumps(document)
+        body = {"html": b"<html>", "list": b"[]", "other": b'{"ok": true}'}.get(key) or orjson.dumps(document)
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -157,6 +157,11 @@ def test_a_worker_is_asked_by_http(worker: str) -> None:
                 await workers.get(worker, "orders", "421")
             with pytest.raises(Unanswered):
                 await workers.get(worker, "orders", "503")
+            for foreign in ("html", "list", "other"):
+                with pytest.raises(Unanswered, match="no worker of ours"):
+                    await workers.get(worker, "orders", foreign)
+                with pytest.raises(Unanswered, match="no worker of ours"):
+                    await workers.scan(worker, foreign, "", None, 5)
             page = await workers.scan(worker, "orders", "g\x1f", "c1", 5)
             assert page is not None
             assert page.items == [{"key": "prefix=g%1F&limit=5&cursor=c1"}]

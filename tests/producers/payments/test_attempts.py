@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from producers.errors import CommandIdReused
+from producers.payments import lease
 from producers.payments.attempts import AttemptRunner, RunnerSettings
 from producers.payments.fake import FakeProvider
-from producers.payments.provider import HttpProvider, ProviderUnanswered
+from producers.payments.provider import HttpProvider, ProviderFailed, ProviderUnanswered
 from producers.store.connections import Pool
 from schemas.envelope import Message
 from schemas.messages import AuthorisePayment, CapturePayment, VoidPayment
@@ -121,6 +122,36 @@ def test_a_failing_provider_is_asked_again_with_the_same_key(payments: Any, paym
         assert payments.answered(command).outcome == "DONE"
     assert failures == [2]
     assert payments.types(order_id) == ["PAYMENT_REQUESTED", "PAYMENT_AUTHORISED"]
+
+
+def test_a_call_answered_with_an_error_is_made_again_without_asking_for_the_status(
+    payments: Any, payments_pool: Pool
+) -> None:
+    """The provider leaves the payment pending after each error, as the sandbox does: no status tells more."""
+
+    def fails_twice(call: str) -> None:
+        if call == "authorise" and len(provider.calls) <= 2:
+            provider.status_by_key[provider.calls[-1][1]] = "PENDING"
+            raise ProviderFailed("503")
+
+    provider = FakeProvider(before=fails_twice)
+    with runner(payments_pool, provider):
+        order_id, command = payments.authorise("tok_flaky")
+        assert payments.answered(command).outcome == "DONE"
+    assert provider.calls == [("authorise", order_id)] * 3
+
+
+def test_a_lease_that_ended_after_an_answered_error_asks_for_the_status(payments: Any, payments_pool: Pool) -> None:
+    order_id, command = payments.authorise()
+    with payments_pool.connection() as connection:
+        [attempt] = lease.claim(connection, "first", 1)
+        lease.put_back(connection, attempt, "first", f"{lease.ANSWERED}503", 0.0)
+        [attempt] = lease.claim(connection, "killed", 1, lease_s=0.0)
+        assert attempt.answered
+    provider = FakeProvider(status_by_key={order_id: "AUTHORISED"})
+    with runner(payments_pool, provider):
+        assert payments.answered(command).outcome == "DONE"
+    assert provider.calls == [("status", order_id)]
 
 
 def test_a_void_while_requested_ends_what_the_provider_never_answers(
