@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -102,7 +103,7 @@ def _handler(health: Questions, registry: CollectorRegistry) -> type[BaseHTTPReq
                 self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry))
             elif path in questions:
                 reason = questions[path]()
-                body = orjson.dumps({"ok": reason is None, "reason": reason})
+                body = orjson.dumps({"ok": reason is None, "reason": reason, "pid": os.getpid()})
                 self._answer(503 if reason else 200, "application/json", body)
             else:
                 self._answer(404, "application/json", orjson.dumps({"ok": False, "reason": f"nothing at {path}"}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -55,7 +56,7 @@ async def ready(parts: ThePart, response: Response) -> dict[str, Any]:
     found = await asyncio.gather(*(asyncio.to_thread(parts.checks[name]) for name in names))
     wrong = {name: what for name, what in zip(names, found, strict=True) if what is not None}
     response.status_code = 503 if wrong else 200
-    return {"ok": not wrong, "wrong": wrong}
+    return {"ok": not wrong, "wrong": wrong, "pid": os.getpid()}
 
 
 @router.get("/metrics")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -221,7 +222,7 @@ def _add_reads(app: FastAPI, book: Book) -> None:
     @app.get("/startupz")
     async def lives() -> dict[str, Any]:
         """The process answers."""
-        return {"ok": True}
+        return {"ok": True, "pid": os.getpid()}
 
 
 def _told(payment: Payment | None) -> JSONResponse:

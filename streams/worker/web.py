@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -58,7 +59,7 @@ class Pages:
     def _probe(self, what: str) -> Handler:
         async def probe(_: web.Request) -> web.Response:
             progress = self._progress()
-            return _json(200 if progress[what] else 503, progress)
+            return _json(200 if progress[what] else 503, {**progress, "pid": os.getpid()})
 
         return probe
 

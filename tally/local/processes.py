@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tally.local.child import Child, Command
 from tally.local.errors import LocalError
-from tally.local.ports import HOST
+from tally.local.ports import HOST, is_free
 from tally.settings import PREFIX
 
 STOP_WITHIN_S = 10.0
@@ -21,23 +22,28 @@ PROBE_WITHIN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row: `python -m <module> <arguments> <port_flag> PORT`, given the settings `needs` and no others."""
+    """One row: `python -m <module> <arguments> <port_flag> PORT`, given the settings `needs` and no others.
+
+    `address_setting` is the setting by which others are told its address, where they are.
+    """
 
     name: str
     module: str
     arguments: tuple[str, ...]
     needs: tuple[str, ...]
     port_flag: str = "--probe-port"
+    address_setting: str | None = None
 
 
 TABLE = (
-    Entry("payment-sandbox", "producers", ("payment-sandbox",), (), "--port"),
+    Entry("payment-sandbox", "producers", ("payment-sandbox",), (), "--port", "payment_provider_url"),
     Entry(
         "api",
         "producers",
         ("api",),
         ("kafka_bootstrap", "orders_database_url", "customers_database_url", "payments_database_url", "redis_url"),
         "--port",
+        "api_url",
     ),
     Entry("connector-orders", "connectors", ("outbox", "orders"), ("kafka_bootstrap", "orders_replication_url")),
     Entry("connector-payments", "connectors", ("outbox", "payments"), ("kafka_bootstrap", "payments_replication_url")),
@@ -61,20 +67,23 @@ def workers(count: int) -> tuple[Entry, ...]:
 
 
 class OwnProcess:
-    """One of our processes, started again and again with the same command line and port."""
+    """One of our processes, started again and again; on another port where somebody else has taken its own.
 
-    def __init__(self, entry: Entry, port: int, settings: Mapping[str, str], data_dir: Path) -> None:
-        self.name, self.port = entry.name, port
+    `find_port` gives a free port. `settings` are read anew at each start: an address in them may have changed.
+    """
+
+    def __init__(self, entry: Entry, find_port: Callable[[], int], settings: Mapping[str, str], data_dir: Path) -> None:
+        self.name, self.entry = entry.name, entry
+        self._find_port, self._settings, self._data_dir = find_port, settings, data_dir
+        self.port = find_port()
         # Where it writes what it does.
         self.log = data_dir / "logs" / f"{entry.name}.log"
         self._child: Child | None = None
-        wanted = {name: settings[name] for name in (*entry.needs, "schema_registry_url") if name in settings}
-        self._command = Command(
-            entry.name,
-            [sys.executable, "-m", entry.module, *entry.arguments, entry.port_flag, str(port)],
-            self.log,
-            environment_of(wanted | {"data_dir": str(data_dir)}),
-        )
+
+    @property
+    def url(self) -> str:
+        """Where it answers; another one after a restart that found the port taken."""
+        return f"http://{HOST}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -88,7 +97,14 @@ class OwnProcess:
 
     def launch(self) -> None:
         """Start it; it waits for what it needs by itself."""
-        self._child = Child(self._command)
+        if not is_free(self.port):
+            self.port = self._find_port()
+        self._child = Child(self._command())
+
+    def ask_to_end(self) -> None:
+        """Ask it to end, and do not wait; nothing happens when it is not running."""
+        if self._child is not None:
+            self._child.send(signal.SIGTERM)
 
     def stop(self) -> None:
         """Orderly end, killed when it takes too long."""
@@ -100,15 +116,27 @@ class OwnProcess:
         self._running().kill()
 
     def is_ready(self) -> bool:
-        """Ask its `/readyz`."""
+        """Ask its `/readyz`, which names its process: somebody else may have taken the port before it could."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=PROBE_WITHIN_S)
         try:
             connection.request("GET", "/readyz")
-            return connection.getresponse().status == http.client.OK
-        except (OSError, http.client.HTTPException):
+            answer = connection.getresponse()
+            told = json.loads(answer.read())
+            return answer.status == http.client.OK and isinstance(told, dict) and told.get("pid") == self.pid
+        except (OSError, http.client.HTTPException, ValueError):
             return False
         finally:
             connection.close()
+
+    def _command(self) -> Command:
+        entry, settings = self.entry, self._settings
+        wanted = {name: settings[name] for name in (*entry.needs, "schema_registry_url") if name in settings}
+        return Command(
+            entry.name,
+            [sys.executable, "-m", entry.module, *entry.arguments, entry.port_flag, str(self.port)],
+            self.log,
+            environment_of(wanted | {"data_dir": str(self._data_dir)}),
+        )
 
     def _running(self) -> Child:
         if self._child is None:

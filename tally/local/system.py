@@ -74,7 +74,7 @@ class System:
         self._processes: list[OwnProcess] = []
         self._ready = threading.Event()
         self._late: LocalError | None = None
-        self._supervisor = Supervisor(say, self._announce_again)
+        self._supervisor = Supervisor(say, self._restarted)
 
     def run(self, when_ready: Callable[[dict[str, object]], None]) -> None:
         """Start, tell `when_ready` what the endpoints file says, stay until SIGINT or SIGTERM. Raises `LocalError`s."""
@@ -117,17 +117,30 @@ class System:
         entries = [*self._plan.processes, *workers(self._plan.workers)]
         if "payment_provider_url" in self._plan.given:
             entries = [entry for entry in entries if entry.name != "payment-sandbox"]
-        ports = dict(zip((entry.name for entry in entries), free_ports(len(entries)), strict=True))
-        if "api" in ports:
-            ports["api"] = next(port for port in range(self._plan.api_port, 65536) if is_free(port))
-            self._addresses.set("api_url", f"http://{HOST}:{ports['api']}")
-        if "payment-sandbox" in ports:
-            self._addresses.set("payment_provider_url", f"http://{HOST}:{ports['payment-sandbox']}")
         settings = self._addresses.settings
-        self._processes = [OwnProcess(entry, ports[entry.name], settings, self._data_dir) for entry in entries]
+        self._processes = [
+            OwnProcess(entry, self._api_port if entry.name == "api" else _any_port, settings, self._data_dir)
+            for entry in entries
+        ]
+        self._tell_addresses()
         for process in self._processes:
             process.launch()
         self._supervisor.watch(self._processes)
+        self._tell_addresses()
+
+    def _api_port(self) -> int:
+        return next(port for port in range(self._plan.api_port, 65536) if is_free(port))
+
+    def _tell_addresses(self) -> None:
+        """Note where each process is; those that were started with another address are started again."""
+        for process in self._processes:
+            name = process.entry.address_setting
+            if name is None or self._addresses.settings.get(name) == process.url:
+                continue
+            self._addresses.set(name, process.url)
+            for other in self._processes:
+                if name in other.entry.needs:
+                    other.ask_to_end()
 
     def _watch_until_ready(self) -> None:
         """Supervise while a thread asks the processes; a process that dies at its start is already started again."""
@@ -155,7 +168,8 @@ class System:
         log.info("endpoints written", path=str(self._plan.announced_in))
         return document
 
-    def _announce_again(self) -> None:
+    def _restarted(self) -> None:
+        self._tell_addresses()
         if self._ready.is_set() and self._late is None:
             self._announce()
 
@@ -186,3 +200,7 @@ class System:
             raise ServerFailed(name, f"did not end within {INIT_WITHIN_S:.0f} s", output)
         if exit_code:
             raise ServerFailed(name, f"ended with exit code {exit_code}", output)
+
+
+def _any_port() -> int:
+    return free_ports(1)[0]
