@@ -29,7 +29,7 @@ def _storable(text: str) -> str:
 
 
 def _no_separator(text: str) -> str:
-    """Rows of many under one key put U+001F between the parts of their key."""
+    """Rows of many under one SKU put U+001F between the parts of their key."""
     if "\x1f" in text:
         raise ValueError("the character U+001F is not allowed")
     return text
@@ -42,6 +42,8 @@ def _not_zero(quantity: int) -> int:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
+# An order's id stands after the last U+001F of a key, so that a customer's may hold any.
+CustomerId = Annotated[str, StringConstraints(min_length=1, max_length=NAME_MAX), AfterValidator(_storable)]
 Name = Annotated[
     str, StringConstraints(min_length=1, max_length=NAME_MAX), AfterValidator(_storable), AfterValidator(_no_separator)
 ]
@@ -73,7 +75,7 @@ class Payment(Body):
 class NewOrder(Body):
     """The body of `POST /orders`; money in minor units of `currency` (ISO 4217, three capitals)."""
 
-    customer_id: Name
+    customer_id: CustomerId
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}\z")]
     lines: Annotated[list[Line], Field(min_length=1, max_length=LINES_MAX)]
     payment: Payment

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from producers.api.bodies import Name
+from producers.api.bodies import CustomerId
 from producers.api.headers import WaitS, Wanted
 from producers.api.parts import ThePart
 from producers.api.problems import not_found
-from producers.api.reading import SEPARATOR
 from producers.api.reading import Wanted as WantedRow
+from schemas.keys import SEPARATOR
 
 PAGE_MAX = 500
 PAGE_DEFAULT = 50
@@ -22,7 +22,7 @@ Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
 @router.get("/customers/{customer_id}/orders")
 async def orders_of(
-    customer_id: Name,
+    customer_id: CustomerId,
     wanted: Wanted,
     wait_s: WaitS,
     parts: ThePart,

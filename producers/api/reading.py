@@ -16,12 +16,12 @@ from producers.api.copies import Copies
 from producers.api.owners import Owners, OwnersUnknown
 from producers.api.problems import bad_request, unavailable
 from producers.api.workers import Page, Unanswered, Workers
+from schemas.keys import routing_key
 from schemas.partitioning import partition_of
 from schemas.topics import PARTITIONS
 
 V = TypeVar("V")
 
-SEPARATOR = "\x1f"
 # Between two questions while nobody owns the partition or its owner recovers.
 PAUSE_S = 0.1
 # A read that does not wait still looks for the new owner for this long: a rebalance is no reason to fail.
@@ -40,8 +40,8 @@ class Wanted:
 
     @property
     def partition(self) -> int:
-        """Where the row lives: decided by the first part of its key, or by the key that its table is routed by."""
-        return partition_of((self.routing_key or self.key.partition(SEPARATOR)[0]).encode(), PARTITIONS)
+        """Where the row lives: decided by its key, or by the key that its table is routed by."""
+        return partition_of((self.routing_key or routing_key(self.table, self.key)).encode(), PARTITIONS)
 
 
 class Reader:

@@ -10,10 +10,10 @@ from itertools import islice
 from typing import Any
 
 from faust_rdkafka import App, partition_of
+from schemas.keys import SEPARATOR, is_under, routing_key
 from schemas.topics import PARTITIONS
 from streams.sagas.state import Status, from_row
 
-SEPARATOR = "\x1f"
 PAGE_LIMIT_DEFAULT = 100
 PAGE_LIMIT_MAX = 1000
 # Rows of these tables lie in the partition of something else than their own key.
@@ -88,7 +88,7 @@ class Reader:
         if name in ROUTED_BY_OTHER:
             partitions = sorted(table.partitions_owned())
         else:
-            partitions = [self._owned(table, key.split(SEPARATOR)[0])]
+            partitions = [self._owned(table, routing_key(name, key))]
         for partition in partitions:
             value = table.committed(partition).get(key)
             if value is not None:
@@ -99,10 +99,11 @@ class Reader:
         """Rows in key order and the key after which the next page starts, None on the last page."""
         table = self._table(name)
         if SEPARATOR in prefix:
-            partitions = [self._owned(table, prefix.split(SEPARATOR)[0])]
+            partitions = [self._owned(table, routing_key(name, prefix))]
         else:
             partitions = sorted(table.partitions_owned())
-        found = list(islice(merge(*(_scan(table, p, prefix, after) for p in partitions), key=_key), limit + 1))
+        rows = merge(*(_scan(table, p, prefix, after) for p in partitions), key=_key)
+        found = list(islice((row for row in rows if is_under(name, prefix, row.key)), limit + 1))
         return found[:limit], found[limit - 1].key if len(found) > limit else None
 
     def sagas(self, state: str | None, limit: int) -> list[Row]:

@@ -19,6 +19,7 @@ from producers.store.connections import Pool
 from producers.store.postgres import PostgresEventStore
 from schemas.codec import AvroCodec
 from schemas.envelope import Message
+from schemas.keys import routing_key
 from schemas.partitioning import partition_of
 
 
@@ -57,7 +58,7 @@ class FakeWorkers:
         self.before_get()
         if address in self.away:
             raise Unanswered(f"{address} is away")
-        partition = partition_of(key.partition("\x1f")[0].encode(), 4)
+        partition = partition_of(routing_key(table, key).encode(), 4)
         if address in self.partitions and partition not in self.partitions[address]:
             raise NotTheOwner(address)
         value = self.rows.get(address, {}).get(table, {}).get(key)

@@ -14,6 +14,7 @@ from producers.store.postgres import PostgresEventStore
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, new_id, now
 from schemas.messages import ConfirmOrder, RejectOrder, wire_type
+from schemas.partitioning import partition_of
 from tally.local.databases import ServiceDatabase
 
 
@@ -276,3 +277,13 @@ def test_metrics_count_by_route_and_not_by_id(api: Any) -> None:
 def test_every_route_is_in_the_openapi_document(api: Any) -> None:
     paths = api.client.get("/openapi.json").json()["paths"]
     assert {"/orders", "/orders/{order_id}", "/orders/{order_id}/cancel", "/commands/{message_id}"} <= set(paths)
+
+
+def test_a_customers_id_may_hold_what_separates_the_parts_of_keys(api: Any) -> None:
+    assert api.place(customer_id="a\x1fb").status_code == 201
+    partition = partition_of(b"a\x1fb", 4)
+    api.owners.by_partition = {n: "w0:1" if n == partition else "w1:1" for n in range(4)}
+    api.workers.put("w0:1", "orders_by_customer", "a\x1fb\x1f1", {"id": "1", "version": 1})
+    headers = {"Consistency-Token": "orders/1@1"}
+    response = api.client.get("/customers/a%1Fb/orders", headers=headers)
+    assert [item["id"] for item in response.json()["items"]] == ["1"]
