@@ -36,6 +36,7 @@ from connectors.outbox.errors import (
     Refused,
     Stopped,
 )
+from connectors.outbox.kafka_log import kafka_logger
 from connectors.outbox.metrics import Metrics
 from connectors.outbox.positions import StoredPosition, format_position
 from connectors.outbox.publisher import Publisher
@@ -58,7 +59,7 @@ class Connector:
 
     def __init__(self, config: OutboxConfig, stop: threading.Event, metrics: Metrics) -> None:
         self._config, self._stop, self._metrics = config, stop, metrics
-        self._admin = AdminClient(_admin_settings(config))
+        self._admin = AdminClient(_admin_settings(config), logger=kafka_logger())
         self._topics = Topics(self._admin, config.record_bytes_max, config.create_topics)
         self._suspicion = Suspicion()
         self._publisher: Publisher | None = None
@@ -228,6 +229,7 @@ class Connector:
     def _rest(self, what: str, error: Exception) -> None:
         self._metrics.state = "WAITING"
         _log.warning(what, error=_first_line(error), again_in_s=round(self._backoff_s, 2))
+        self._admin.poll(0)  # its log lines come out only so
         self._stop.wait(self._backoff_s)
         self._backoff_s = min(self._backoff_s * 2, _BACKOFF_MAX_S)
 

@@ -19,7 +19,7 @@ OutboxError
 ├── MalformedStream       23  bytes that are no pgoutput
 ├── Refused               24  Kafka refuses again and again, and not because of one row
 ├── NotPermitted          25  the database role lacks a right
-├── Fenced                30  a newer process of the same name has taken over
+├── Fenced                30  a newer process of the same name has taken over, or Kafka timed the batch out
 ├── Aborted               -   retried: the Kafka transaction must be aborted, the stream starts again at the stored position
 ├── ProducerLost          -   retried: the producer must be built anew
 ├── DatabaseLost          -   retried: the stream ended
@@ -197,12 +197,16 @@ class NotPermitted(OutboxError):
 
 
 class Fenced(OutboxError):
-    """A newer process of the same name has taken over."""
+    """A newer process of the same name has taken over, or Kafka timed the batch out: Kafka answers both alike."""
 
     exit_code = 30
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"another process of the connector {name} has taken over")
+    def __init__(self, name: str, transaction_timeout_ms: int, said: str) -> None:
+        super().__init__(
+            f"kafka no longer takes batches from this process of the connector {name}: a newer process of that name has "
+            f"taken over, or kafka ended a batch that was open for more than {transaction_timeout_ms} ms; what was "
+            f"open is not published and the next start sends it again (kafka: {said})"
+        )
 
 
 class Aborted(OutboxError):

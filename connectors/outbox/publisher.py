@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.errors import Aborted, Fenced, ProducerLost, Stopped
+from connectors.outbox.kafka_log import kafka_logger
 from connectors.outbox.positions import StoredPosition
 from connectors.outbox.refused import Headers
 from connectors.outbox.routing import Record, Unroutable
@@ -82,7 +83,7 @@ class Publisher:
 
     def __init__(self, config: OutboxConfig, while_waiting: Callable[[], None], stop: Callable[[], bool]) -> None:
         self._config, self._while_waiting, self._stop = config, while_waiting, stop
-        self._producer = Producer(producer_settings(config, self._heard))
+        self._producer = Producer(producer_settings(config, self._heard), logger=kafka_logger())
         self._produce = self._producer.produce
         self.is_open = False
         self.opened_at = 0.0
@@ -173,6 +174,7 @@ class Publisher:
             except KafkaException as error:
                 self._judge(error)
                 _log.warning("kafka: trying again", step=what, error=error.args[0].str())
+            self.serve()
             self._while_waiting()
             self._give_up_if_stopped(since, what)
 
@@ -183,9 +185,20 @@ class Publisher:
     def _judge(self, raised: KafkaException) -> None:
         """Returns for "the same call again"; raises for everything else."""
         error = raised.args[0]
+        if error.code() == KafkaError._FATAL:
+            error = self._named_fatal(error)
         if error.code() in _FENCED:
-            raise Fenced(self._config.name)
+            raise Fenced(self._config.name, self._config.transaction_timeout_ms, error.str())
         if error.txn_requires_abort():
             raise Aborted(error.str())
         if not error.retriable():
             raise ProducerLost(error.str())
+
+    def _named_fatal(self, unnamed: KafkaError) -> KafkaError:
+        """`produce` says only that something fatal happened; a transactional call says what it was."""
+        self.serve()
+        try:
+            self._producer.begin_transaction()
+        except KafkaException as named:
+            return named.args[0]
+        return unnamed

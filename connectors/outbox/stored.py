@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.errors import ProducerLost
+from connectors.outbox.kafka_log import kafka_logger
 from connectors.outbox.positions import StoredPosition
 
 # The last record is ours unless it is a transaction marker, so the tail is nearly always enough.
@@ -23,7 +24,7 @@ def read_stored_position(config: OutboxConfig) -> StoredPosition | None:
     To be called after the producer has taken over: then nothing is open in the topic, so reading up to the high
     watermark with read_committed sees everything. Raises ProducerLost while Kafka does not answer.
     """
-    consumer = Consumer(_consumer_settings(config))
+    consumer = Consumer(_consumer_settings(config), logger=kafka_logger())
     try:
         low, high = _bounds(consumer, config.positions_topic)
         back = _TAIL

@@ -45,7 +45,9 @@ class Running:
     codes: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.thread = threading.Thread(target=lambda: self.codes.append(run(self.config, self.stop, self.metrics)))
+        self.thread = threading.Thread(
+            target=lambda: self.codes.append(run(self.config, self.stop, self.metrics)), daemon=True
+        )
         self.thread.start()
 
     def until_ready(self) -> Running:

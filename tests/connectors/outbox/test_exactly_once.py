@@ -31,8 +31,14 @@ class Writer:
         self.committed: list[int] = []
         self.rolled_back: list[int] = []
         self.stop = threading.Event()
-        self.thread = threading.Thread(target=self._write)
+        self.thread = threading.Thread(target=self._write, daemon=True)
         self.thread.start()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     def end(self) -> None:
         self.stop.set()
@@ -90,8 +96,7 @@ def kill_loop(outbox: Any, kills: int, seed: int) -> None:
     draw = random.Random(seed)
     print(f"seed {seed}")
     process = outbox.spawn()
-    writer = Writer(outbox.url)
-    try:
+    with Writer(outbox.url) as writer:
         for _ in range(kills):
             time.sleep(draw.uniform(0.3, 1.8))  # the moment of the kill is the random input
             assert process.poll() is None, process.stderr.read().decode()
@@ -99,8 +104,6 @@ def kill_loop(outbox: Any, kills: int, seed: int) -> None:
             process.wait()
             process = outbox.spawn()
         time.sleep(0.5)
-    finally:
-        writer.end()
     records = outbox.until_read(len(outbox.sql("select 1 from outbox")), outbox.topic("t"))
     assert len(writer.committed) > 100
     assert len(writer.rolled_back) > 10
@@ -143,17 +146,16 @@ def test_a_kill_inside_one_large_transaction_leaves_no_copies(outbox: Any) -> No
 def test_a_lost_walsender_is_mended_at_once(outbox: Any, wait_until: Callable[..., Any]) -> None:
     outbox.create_topic("t")
     running = outbox.start().until_ready()
-    writer = Writer(outbox.url)
-    for turn in range(1, 4):
-        outbox.sql(
-            f"select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{outbox.name}'"
-        )
-        lost_at = time.monotonic()
-        wait_until(
-            lambda turn=turn: running.metrics.reconnects_total >= turn and running.metrics.ready, "streaming again"
-        )
-        assert time.monotonic() - lost_at < 5
-    writer.end()
+    with Writer(outbox.url) as writer:
+        for turn in range(1, 4):
+            outbox.sql(
+                f"select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{outbox.name}'"
+            )
+            lost_at = time.monotonic()
+            wait_until(
+                lambda turn=turn: running.metrics.reconnects_total >= turn and running.metrics.ready, "streaming again"
+            )
+            assert time.monotonic() - lost_at < 5
     assert_exactly_once(outbox, outbox.until_read(len(set(writer.committed)), outbox.topic("t")))
     assert running.end() == 0
 
@@ -165,6 +167,7 @@ def test_a_killed_database_is_waited_for(
     folder.chmod(0o755)
     server = Postgres(folder, durable=False)
     server.start()
+    writer: Writer | None = None
     try:
         outbox = outbox_on(server.host)
         outbox.create_topic("t")
@@ -185,9 +188,11 @@ def test_a_killed_database_is_waited_for(
             assert running.end() == 0
             outbox.close()
         finally:
-            writer.end()
+            running.stop.set()
             again.stop()
     finally:
+        if writer is not None:
+            writer.end()
         server.stop()
 
 
@@ -196,10 +201,9 @@ def test_a_second_process_takes_over_and_the_first_ends(outbox: Any) -> None:
     first = outbox.spawn()
     outbox.insert(0, 0)
     outbox.until_read(1, outbox.topic("t"))
-    writer = Writer(outbox.url)
-    second = outbox.spawn()
-    assert first.wait(30) == 30
-    writer.end()
+    with Writer(outbox.url):
+        second = outbox.spawn()
+        assert first.wait(30) == 30
     records = outbox.until_read(len(outbox.sql("select 1 from outbox")), outbox.topic("t"))
     assert second.poll() is None
     assert_exactly_once(outbox, records)
