@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from schemas.envelope import Envelope, Message, new_id, now
 from schemas.messages import AdjustStock, OrderCancelled, OrderShipped, ReceiveStock, StockReceived, wire_type
+from schemas.partitioning import partition_of
 from schemas.topics import (
     DEAD_LETTERS,
     INVENTORY_COMMANDS,
@@ -204,6 +206,11 @@ def test_pages_follow_each_other_through_a_customer(
     customer = f"c-{unique}"
     for number in range(25):
         services.place(f"{unique}-{number:02}", [("nowhere", 1)], customer)
+    # Another customer in the same partition, whose id begins like the first one's keys.
+    longer = (f"{customer}\x1f{number}" for number in range(1_000))
+    other = next(id_ for id_ in longer if partition_of(id_.encode(), 4) == partition_of(customer.encode(), 4))
+    services.place(f"{unique}-other", [("nowhere", 1)], other)
+    until(lambda: worker.row("orders_by_customer", quote(f"{other}\x1f{unique}-other")), "the other's order is listed")
     prefix = f"{customer}\x1f"
 
     def everything() -> Any:
