@@ -116,7 +116,7 @@ class Publisher:
                     )
                 return
             except BufferError:
-                self._producer.poll(_QUEUE_FULL_WAIT_S)
+                self._once(lambda: self._producer.poll(_QUEUE_FULL_WAIT_S))
                 self._while_waiting()
                 waited_since = waited_since or time.monotonic()
                 self._give_up_if_stopped(waited_since, "produce")
@@ -130,11 +130,19 @@ class Publisher:
 
     def serve(self) -> None:
         """Lets librdkafka report; called every thousand rows, so that reports do not pile up."""
-        self._producer.poll(0)
+        # A fatal error is raised by whatever call serves it first.
+        self._once(lambda: self._producer.poll(0))
 
     def flush(self) -> None:
         """Waits until every record handed over is delivered or refused; for finding out which one was refused."""
-        while self._producer.flush(_CALL_S):
+        left = 1
+
+        def flush() -> None:
+            nonlocal left
+            left = self._producer.flush(_CALL_S)
+
+        while left:
+            self._once(flush)
             self._while_waiting()
 
     def commit(self, stored: StoredPosition) -> None:
@@ -158,7 +166,7 @@ class Publisher:
         # Transport troubles that librdkafka mends by itself; fatal ones come up again in the next call.
         _log.warning("kafka", error=error.str(), code=error.name())
 
-    def _once(self, call: Callable[[], None]) -> None:
+    def _once(self, call: Callable[[], object]) -> None:
         try:
             call()
         except KafkaException as error:
@@ -196,8 +204,8 @@ class Publisher:
 
     def _named_fatal(self, unnamed: KafkaError) -> KafkaError:
         """`produce` says only that something fatal happened; a transactional call says what it was."""
-        self.serve()
         try:
+            self._producer.poll(0)  # librdkafka's own lines, before the process ends
             self._producer.begin_transaction()
         except KafkaException as named:
             return named.args[0]
