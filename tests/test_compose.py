@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from tally.local.processes import TABLE, workers
+
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "docker-compose.yml"
 SERVERS = {"kafka", "postgres", "valkey"}
@@ -48,3 +50,8 @@ def test_every_started_module_exists() -> None:
         command = service.get("command")
         if name not in SERVERS and isinstance(command, list) and command[:2] == ["python", "-m"]:
             assert (ROOT / command[2] / "__main__.py").is_file(), name
+
+
+def test_there_is_one_service_for_each_process_of_the_supervisor() -> None:
+    ours = {entry.name for entry in (*TABLE, *workers(1))}
+    assert set(services()) == SERVERS | {"init"} | ours
