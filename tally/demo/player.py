@@ -1,4 +1,4 @@
-"""Plays the acts: in their order, with a bound on orders in flight, first at a steady rate and then as fast as it goes."""
+"""Plays the acts: in their order, with a bound on orders in flight, first as fast as it goes and then at a steady rate."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from tally.demo.ledger import Ledger
 from tally.demo.plan import Act, AdjustAct, Adjustment, CancelAct, OrderAct
 from tally.demo.shop import Counter
 
-# The latency that is promised is promised at this rate; so the first orders come at it.
+# The latency that is promised is promised at this rate, of a system that has done its first work: the last orders
+# come at it, half of them at most.
 STEADY_RATE = 20.0
-STEADY_ORDERS = 200
+STEADY_ORDERS_MAX = 200
 # What is in flight queues somewhere; so many keep every process busy without a minute's queue.
 IN_FLIGHT_MAX = 32
 SIDE_ACTS_MAX = 32
@@ -28,16 +29,26 @@ STEADY, FLOOD = "at 20 orders/s", "as fast as it goes"
 
 @dataclass(slots=True)
 class Pace:
-    """How fast orders come: `rate` for all, or steady first and then without a limit."""
+    """How fast `total` orders come: at `rate` all of them, or without a limit first and steadily at the end."""
 
     rate: float | None
+    total: int
     _next_at_s: float = 0.0
     _orders: int = 0
+
+    @property
+    def turns_steady(self) -> bool:
+        """Whether the next order is the first of the steady ones; what is in flight should have landed before."""
+        return self.rate is None and self._orders == self._flood
+
+    @property
+    def _flood(self) -> int:
+        return self.total - min(STEADY_ORDERS_MAX, self.total // 2)
 
     async def next(self) -> str:
         """Waits for the next order's moment; the name of the phase that it belongs to."""
         self._orders += 1
-        steady = self.rate is None and self._orders <= STEADY_ORDERS
+        steady = self.rate is None and self._orders > self._flood
         rate = STEADY_RATE if steady else self.rate
         if rate is not None:
             now_s = time.monotonic()
@@ -70,6 +81,8 @@ class Player:
         for act in acts:
             match act:
                 case OrderAct():
+                    if self.pace.turns_steady:
+                        await self._land()
                     phase = await self.pace.next()
                     await self._in_flight.acquire()
                     self._answered[act.number] = asyncio.Event()
@@ -92,6 +105,13 @@ class Player:
             for task in done:
                 task.result()
         await self._settle()
+
+    async def _land(self) -> None:
+        """Until no order is in flight."""
+        for _ in range(IN_FLIGHT_MAX):
+            await self._in_flight.acquire()
+        for _ in range(IN_FLIGHT_MAX):
+            self._in_flight.release()
 
     def _start(self, act: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(act)

@@ -18,7 +18,7 @@ from tally.demo import receipts
 from tally.demo.dataset import DataSet
 from tally.demo.ledger import Ledger
 from tally.demo.live import LiveLine
-from tally.demo.plan import classify
+from tally.demo.plan import OrderAct, classify
 from tally.demo.player import Pace, Player
 from tally.demo.shop import Shop
 from tally.demo.summary import Played
@@ -46,8 +46,9 @@ async def play(running: Running, data: DataSet, rate: float | None) -> Played:
     """Plays the whole data set. Raises Unreachable, NotServed, SourceUnreachable and httpx.TransportError."""
     ledger, kafka = Ledger(), running.sources.kafka
     acts = list(classify(data.invoices))
+    orders = sum(isinstance(act, OrderAct) for act in acts)
     async with Shop(running.api_url, ledger) as shop:
-        player = Player(shop, ledger, Pace(rate), lambda line: live.tell(line))
+        player = Player(shop, ledger, Pace(rate, orders), lambda line: live.tell(line))
         live = LiveLine(ledger, lambda: (player.progress, len(acts)))
         with Watcher(kafka, ledger, asyncio.get_running_loop()):
             async with _in_background(live, kafka, lambda: [os.getpid(), *running.pids().values()]):

@@ -54,13 +54,13 @@ class ShopInMemory:
         asyncio.get_running_loop().call_soon(self.ledger.see, f"ORDER_{status}", order_id, None, 0.0)
 
 
-def play(acts: list[Act], refused: set[str] | None = None, rate: float = FAST) -> tuple[Ledger, list[str]]:
+def play(acts: list[Act], refused: set[str] | None = None, rate: float | None = FAST) -> tuple[Ledger, list[str]]:
     """What the ledger and the shop know after the acts."""
 
     async def run() -> tuple[Ledger, list[str]]:
         ledger = Ledger()
         shop = ShopInMemory(ledger, refused or set())
-        player = Player(shop, ledger, Pace(rate), lambda line: None)
+        player = Player(shop, ledger, Pace(rate, len(acts)), lambda line: None)
         await player.play(acts)
         return ledger, shop.calls
 
@@ -135,3 +135,15 @@ def test_a_post_is_sent_again_under_its_key_until_it_is_answered() -> None:
     answer, again = asyncio.run(run())
     assert (answer.status, answer.body["order_id"], again) == (201, "o1", 3)
     assert set(seen) == {"online-retail/1"}
+
+
+def test_without_a_rate_the_last_half_comes_steadily_after_the_first_has_landed() -> None:
+    ledger, calls = play([order(str(number)) for number in range(8)], rate=None)
+    assert ledger.statuses == {"CONFIRMED": 8}
+    assert len(calls) == 8
+    pace = Pace(None, 8)
+    phases = []
+    for _ in range(8):
+        turns = pace.turns_steady
+        phases.append((asyncio.run(pace.next()), turns))
+    assert phases == [("as fast as it goes", False)] * 4 + [("at 20 orders/s", True)] + [("at 20 orders/s", False)] * 3
