@@ -51,7 +51,7 @@ def test_the_demo_plays_real_orders_and_its_audit_balances(running: Running) -> 
     environment = {name: value for name, value in running.environment.items() if name != "TALLY_DATA_DIR"}
     environment["TALLY_DATA_DIR"] = str(running.data_dir / "demo-run")
     done = subprocess.run(
-        ["make", "demo", "ARGS=--invoices 60 --exit -f json"],
+        ["make", "--no-print-directory", "demo", "ARGS=--invoices 60 --exit -f json"],
         cwd=ROOT,
         env=environment,
         capture_output=True,

@@ -20,7 +20,7 @@ from connectors.copies import CopiesConfig, CopiesMetrics, CopiesSink
 from connectors.probes import Health
 from schemas.codec import AvroCodec
 from schemas.messages import DeadLettered
-from schemas.topics import DEAD_LETTERS
+from schemas.topics import DEAD_LETTERS, TOPICS
 from tally.local.valkey import Valkey
 
 WITHIN_S = 40.0
@@ -100,7 +100,7 @@ def world(kafka: str, tmp_path: Path) -> Iterator[World]:
     admin = AdminClient({"bootstrap.servers": kafka})
     wanted = [NewTopic(topic, PARTITIONS, 1, config={"cleanup.policy": "compact"})]
     if DEAD_LETTERS not in admin.list_topics(timeout=10).topics:
-        wanted.append(NewTopic(DEAD_LETTERS, PARTITIONS, 1, config={"cleanup.policy": "compact"}))
+        wanted.append(NewTopic(DEAD_LETTERS, PARTITIONS, 1, config=TOPICS[DEAD_LETTERS].config))
     for made in admin.create_topics(wanted).values():
         made.result(30)
     server = Valkey(tmp_path)
