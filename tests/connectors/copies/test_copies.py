@@ -100,7 +100,7 @@ def world(kafka: str, tmp_path: Path) -> Iterator[World]:
     admin = AdminClient({"bootstrap.servers": kafka})
     wanted = [NewTopic(topic, PARTITIONS, 1, config={"cleanup.policy": "compact"})]
     if DEAD_LETTERS not in admin.list_topics(timeout=10).topics:
-        wanted.append(NewTopic(DEAD_LETTERS, PARTITIONS, 1, config=TOPICS[DEAD_LETTERS].config))
+        wanted.append(NewTopic(DEAD_LETTERS, TOPICS[DEAD_LETTERS].partitions, 1, config=TOPICS[DEAD_LETTERS].config))
     for made in admin.create_topics(wanted).values():
         made.result(30)
     server = Valkey(tmp_path)

@@ -43,7 +43,8 @@ def lines(result: Any) -> list[dict[str, Any]]:
 
 
 def test_every_topic_is_made_once_and_then_checked(run: Any, kafka: str) -> None:
-    assert run("topics", "create", kafka=kafka).exit_code == 0
+    first = run("topics", "create", kafka=kafka)
+    assert first.exit_code == 0, first.stderr
     again = run("topics", "create", kafka=kafka)
     assert again.exit_code == 0
     assert again.stderr.startswith("0 topics made")
