@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from schemas.keys import SEPARATOR
 from schemas.messages import CreateOrder, OrderLine
 
 LINES_MAX = 2_000
@@ -30,7 +31,7 @@ def _storable(text: str) -> str:
 
 def _no_separator(text: str) -> str:
     """Rows of many under one SKU put U+001F between the parts of their key."""
-    if "\x1f" in text:
+    if SEPARATOR in text:
         raise ValueError("the character U+001F is not allowed")
     return text
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from schemas.keys import SEPARATOR
 from streams.inventory.stock import Hold, HoldStatus, Level
 
 Row = dict[str, Any]
-
-# Between the parts of a compound key; the part before the first one routes (design 3.2).
-SEPARATOR = "\x1f"
 
 
 def hold_key(sku: str, order_id: str, line: int) -> str:

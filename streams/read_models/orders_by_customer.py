@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from schemas.envelope import Message, derive_id
+from schemas.keys import SEPARATOR
 from schemas.messages import OrderListed
 from schemas.topics import ORDERS_BY_CUSTOMER_REKEY
 from streams.errors import HistoryForked, UnexpectedMessage
 from streams.outgoing import Address, Outgoing, follow
 from streams.read_models.history import Row
 
-SEPARATOR = "\x1f"
 SOURCE = "/tally/read-models"
 
 

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from schemas.envelope import to_rfc3339
+from schemas.keys import SEPARATOR
 from tally.audit.folding import Histories
 from tally.audit.histories import OrderHistory
 from tally.audit.views import Row
-
-SEPARATOR = "\x1f"
 
 
 def orders(histories: Histories) -> Iterator[tuple[str, Row]]:

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from schemas.keys import SEPARATOR
 from tally.cli.failures import WrongUsage
 
 FORMATS = ("table", "json", "jsonl", "csv")
@@ -114,5 +115,5 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return value.replace("\x1f", "/")
+        return value.replace(SEPARATOR, "/")
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list, bool)) else str(value)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from schemas.keys import SEPARATOR
 from schemas.topics import TABLES, changelog
 from tally.cli.failures import NotFound, group
 from tally.cli.kafka import Bootstrap, address, failing_plainly
@@ -17,7 +18,7 @@ app = group("Tables: the rows that agents keep, as their owners answer.")
 
 _SCANNED = 100
 # A compound key's parts, as people type them and as the table has them; how many follow the first.
-_TYPED, _SEPARATOR = "/", "\x1f"
+_TYPED = "/"
 _FURTHER_PARTS = {"holds": 2, "orders_by_customer": 1}
 _COLUMNS = ("key", "value", "partition", "changelog_offset", "worker", "age_ms")
 
@@ -72,4 +73,4 @@ def _known(table: str) -> str:
 def _compound(table: str, typed: str) -> str:
     """The key that a person typed; the last slashes part it, so that a customer's id may hold some itself."""
     parts = typed.rsplit(_TYPED, _FURTHER_PARTS.get(table, 0)) if table in _FURTHER_PARTS else [typed]
-    return _SEPARATOR.join(parts)
+    return SEPARATOR.join(parts)
