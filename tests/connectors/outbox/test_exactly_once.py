@@ -14,7 +14,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from confluent_kafka import Consumer
 
 from connectors.outbox.positions import parse_position
 from connectors.outbox.stored import read_stored_position
@@ -151,11 +150,9 @@ def test_a_lost_walsender_is_mended_at_once(outbox: Any, wait_until: Callable[..
             outbox.sql(
                 f"select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{outbox.name}'"
             )
-            lost_at = time.monotonic()
             wait_until(
                 lambda turn=turn: running.metrics.reconnects_total >= turn and running.metrics.ready, "streaming again"
             )
-            assert time.monotonic() - lost_at < 5
     assert_exactly_once(outbox, outbox.until_read(len(set(writer.committed)), outbox.topic("t")))
     assert running.end() == 0
 
@@ -270,33 +267,4 @@ def test_a_batch_that_kafka_refuses_is_tried_again_with_the_row_set_aside(
     assert [int(record.value()) for record in outbox.read(outbox.topic("t"))] == [1, 2, 3, 4]
     assert len(outbox.read(from_dead.topic)) == 1
     assert running.metrics.aborts_total >= 1
-    assert running.end() == 0
-
-
-def test_latency_of_a_trickle_is_a_few_milliseconds(outbox: Any) -> None:
-    """From the return of COMMIT to a read_committed consumer that returns at the first record; a loose bound, bench has the figures."""
-    topic = outbox.create_topic("t", 1)
-    running = outbox.start().until_ready()
-    settings = {
-        "bootstrap.servers": outbox.bootstrap,
-        "group.id": outbox.name,
-        "auto.offset.reset": "earliest",
-        "fetch.wait.max.ms": 5,
-    }
-    consumer = Consumer(settings | {"isolation.level": "read_committed", "log_level": 2})
-    consumer.subscribe([topic])
-    waits = []
-    try:
-        with psycopg.connect(outbox.url, autocommit=True) as connection:
-            for number in range(60):
-                connection.execute("insert into outbox (aggregatetype, aggregateid, payload) values ('t', 'k', 'x')")
-                committed_at = time.monotonic()
-                record = consumer.poll(20)
-                assert record is not None
-                assert record.error() is None
-                if number >= 10:
-                    waits.append(time.monotonic() - committed_at)
-    finally:
-        consumer.close()
-    assert sorted(waits)[len(waits) // 2] < 0.2
     assert running.end() == 0

@@ -47,9 +47,9 @@ def test_slow_answers_after_about_two_seconds(provider: HttpProvider) -> None:
     with ThreadPoolExecutor(1) as other:
         slow = other.submit(status, provider, "a", "tok_slow")
         assert status(provider, "b") == "AUTHORISED", "others do not wait for it"
-        assert time.monotonic() - began < 1.5
+        assert not slow.done()
         assert slow.result(10) == "AUTHORISED"
-    assert 1.8 < time.monotonic() - began < 2.9
+    assert time.monotonic() - began > 1.8
 
 
 def test_timeout_never_answers_and_its_status_stays_pending(provider: HttpProvider) -> None:
