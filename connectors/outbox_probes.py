@@ -22,7 +22,9 @@ class OutboxHealth:
         return None
 
     def why_not_ready(self) -> str | None:
-        """None while it streams."""
+        """None while it streams and is not paused."""
+        if self._metrics.waiting_full:
+            return "paused: too many rows wait behind a failed one"
         if self._metrics.ready:
             self._started = True
             return None

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
+from typing import Protocol
 
 import structlog
 
@@ -44,14 +46,30 @@ _IDLE_WAIT_S = 0.25
 _WARN_EVERY_S = 60.0
 
 
+class Duty(Protocol):
+    """Something that is done between two batches, while none is open."""
+
+    def serve(self, stored: StoredPosition) -> None:
+        """Does what is due by now; called often, so it must itself know when."""
+
+    def close(self) -> None:
+        """The stream has ended."""
+
+
 class Carrier:
     """Carries one stream until it breaks or `stop` is set; a new one is made for each stream."""
 
     def __init__(
-        self, config: OutboxConfig, stream: Stream, publisher: Publisher, sender: Sender, metrics: Metrics
+        self,
+        config: OutboxConfig,
+        stream: Stream,
+        publisher: Publisher,
+        sender: Sender,
+        duties: Sequence[Duty],
+        metrics: Metrics,
     ) -> None:
         self._config, self._window, self._metrics = config, config.window, metrics
-        self._stream, self._publisher, self._sender = stream, publisher, sender
+        self._stream, self._publisher, self._sender, self._duties = stream, publisher, sender, duties
         self._routes: dict[int, Route | None] = {}
         self._in_transaction = False
         self._final_position = 0
@@ -67,6 +85,8 @@ class Carrier:
         self.stored = stored
         self._reached = self._metrics.stored_position = stored.position
         self._metrics.server_position = max(self._metrics.server_position, stored.position)
+        # First of all, as a pause for too many waiting rows ends only so.
+        self._serve(stored)
         while True:
             rows = self._drain()
             if self._in_transaction:
@@ -92,8 +112,13 @@ class Carrier:
             return
         self._commit(self._reached)
         self._stream.confirm(self.stored.position)
+        self._serve(self.stored)
         if quiet and window.rest_ms:
             time.sleep(window.rest_ms / 1000)
+
+    def _serve(self, stored: StoredPosition) -> None:
+        for duty in self._duties:
+            duty.serve(stored)
 
     def _idle(self) -> None:
         now = time.monotonic()
@@ -104,6 +129,7 @@ class Carrier:
             self._advanced_at = now
             self._commit(self._metrics.server_position)
         self._stream.confirm(self.stored.position)
+        self._serve(self.stored)
         self._stream.wait(_IDLE_WAIT_S)
 
     def _is_full(self) -> bool:

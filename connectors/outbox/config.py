@@ -162,6 +162,11 @@ class OutboxConfig:
         return f"connect-outbox-{self.name}-offsets"
 
     @property
+    def waiting_topic(self) -> str:
+        """The compacted topic of one partition that holds rows which Kafka refused and those that wait behind them."""
+        return f"connect-outbox-{self.name}-waiting"
+
+    @property
     def transactional_id(self) -> str:
         """Kafka fences by this: one live process a name."""
         return f"outbox-{self.name}"

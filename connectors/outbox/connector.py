@@ -8,6 +8,7 @@ waited for; 6. the stream starts at the stored position.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import NoReturn
 
 import psycopg
@@ -15,7 +16,8 @@ import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from connectors.outbox.carrier import Carrier
+from connectors.outbox.beside.status import StatusTables
+from connectors.outbox.carrier import Carrier, Duty
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.database import (
     Slot,
@@ -35,6 +37,7 @@ from connectors.outbox.errors import (
     ProducerLost,
     Refused,
     Stopped,
+    WaitingFull,
 )
 from connectors.outbox.kafka_log import kafka_logger
 from connectors.outbox.metrics import Metrics
@@ -46,6 +49,9 @@ from connectors.outbox.start import FirstTime, Found, judge
 from connectors.outbox.stored import read_stored_position
 from connectors.outbox.stream import Stream, System
 from connectors.outbox.topics import Topics
+from connectors.outbox.waiting.keeper import Keeper, Waiting, waiting_topic_settings
+from connectors.outbox.waiting.mending import Mender
+from connectors.outbox.waiting.topic import read_waiting
 
 _log = structlog.get_logger()
 
@@ -61,9 +67,10 @@ class Connector:
         self._config, self._stop, self._metrics = config, stop, metrics
         self._admin = AdminClient(_admin_settings(config), logger=kafka_logger())
         self._topics = Topics(self._admin, config.record_bytes_max, config.create_topics)
-        self._suspicion = Suspicion()
+        self._suspicion, self._waiting = Suspicion(), Waiting()
         self._publisher: Publisher | None = None
         self._stream: Stream | None = None
+        self._duties: Sequence[Duty] = ()
         self._stored: StoredPosition | None = None
         self._forget = config.forget_position
         self._has_run = False
@@ -93,6 +100,10 @@ class Connector:
                 self._topics.forget()
                 self._metrics.aborts_total += 1
                 self._rest("batch aborted", error)
+            except WaitingFull as error:
+                self._metrics.waiting_full = True
+                self._topics.forget()
+                self._rest("paused", error)
             except ProducerLost as error:
                 self._lose_producer(error)
             except psycopg.errors.InsufficientPrivilege as error:
@@ -127,6 +138,8 @@ class Connector:
             try:
                 carrier.run(stored, self._stop)
             finally:
+                for duty in self._duties:
+                    duty.close()
                 if carrier.stored != stored:
                     self._backoff_s, self._producers_lost = _BACKOFF_FIRST_S, 0
                 self._stored = carrier.stored
@@ -157,9 +170,14 @@ class Connector:
             )
             start = judge(config, found, self._forget)
             wait_until_free(database, config, self._stop.is_set, may_end=True)
-        sender = Sender(config, publisher, self._topics, self._metrics, self._suspicion)
+        keeper = Keeper(config, publisher, self._metrics, self._waiting)
+        sender = Sender(config, keeper, publisher, self._topics, self._suspicion)
+        self._duties = (
+            Mender(config, publisher, sender, keeper, self._goes_on),
+            StatusTables(config, keeper.blocked, self._metrics),
+        )
         if isinstance(start, FirstTime):
-            stored = self._begin_anew(stream, server, sender, found.slot)
+            stored = self._begin_anew(stream, server, sender, keeper, found.slot)
         else:
             stored = start.stored
             if found.stored is not None and found.stored.timeline != stored.timeline:
@@ -167,7 +185,7 @@ class Connector:
                     "the server is on a new timeline, which holds all that is stored", timeline=stored.timeline
                 )
         self._stored, self._forget, self._has_run = stored, False, True
-        return Carrier(config, stream, publisher, sender, self._metrics), stored
+        return Carrier(config, stream, publisher, sender, self._duties, self._metrics), stored
 
     def _take_over(self) -> Publisher:
         self._metrics.state = "TAKING_OVER"
@@ -178,10 +196,23 @@ class Connector:
         except KafkaException as error:
             raise ProducerLost(f"topic {self._config.positions_topic}: {error.args[0].str()}") from None
         self._stored = read_stored_position(self._config)
+        if self._config.dead_letter is not None:
+            self._load_waiting(self._config)
         _log.info("taken over", stored=None if self._stored is None else format_position(self._stored.position))
         return publisher
 
-    def _begin_anew(self, stream: Stream, server: System, sender: Sender, slot: Slot | None) -> StoredPosition:
+    def _load_waiting(self, config: OutboxConfig) -> None:
+        try:
+            self._topics.ensure(config.waiting_topic, 1, waiting_topic_settings(config))
+        except KafkaException as error:
+            raise ProducerLost(f"topic {config.waiting_topic}: {error.args[0].str()}") from None
+        found = read_waiting(config)
+        self._waiting.blocked.load(found.entries.values())
+        self._waiting.requests, self._waiting.end = found.requests, found.end
+
+    def _begin_anew(
+        self, stream: Stream, server: System, sender: Sender, keeper: Keeper, slot: Slot | None
+    ) -> StoredPosition:
         """First start. 1. announce; 2. make the slot; 3. the rows before it and its position, in one batch."""
         config, publisher = self._config, self._publisher
         if publisher is None:
@@ -194,6 +225,7 @@ class Connector:
             stream.drop_slot()
         position, snapshot = stream.create_slot()
         publisher.begin()
+        keeper.forget()
         sent = 0
         if config.snapshot == "initial":
 
@@ -214,6 +246,10 @@ class Connector:
     def _while_waiting(self) -> None:
         if self._stream is not None:
             self._stream.stay_alive()
+
+    def _goes_on(self) -> bool:
+        self._while_waiting()
+        return not self._stop.is_set()
 
     def _lose_producer(self, error: OutboxError) -> None:
         self._publisher = None

@@ -21,6 +21,7 @@ OutboxError
 ├── NotPermitted          25  the database role lacks a right
 ├── Fenced                30  a newer process of the same name has taken over, or Kafka timed the batch out
 ├── Aborted               -   retried: the Kafka transaction must be aborted, the stream starts again at the stored position
+├── WaitingFull           -   retried: too many rows wait behind a failed one; paused until somebody mends it
 ├── ProducerLost          -   retried: the producer must be built anew
 ├── DatabaseLost          -   retried: the stream ended
 └── Stopped               -   asked to end while waiting for Kafka
@@ -211,6 +212,16 @@ class Fenced(OutboxError):
 
 class Aborted(OutboxError):
     """The Kafka transaction must be aborted; the stream starts again at the stored position."""
+
+
+class WaitingFull(OutboxError):
+    """Too many rows wait behind a failed one; the connector pauses until somebody mends it."""
+
+    def __init__(self, aggregate: str, rows: int) -> None:
+        super().__init__(
+            f"{rows} rows wait behind the failed row of aggregate {aggregate}: nothing is carried until it is redriven "
+            f"(tally outbox status, tally outbox redrive)"
+        )
 
 
 class ProducerLost(OutboxError):

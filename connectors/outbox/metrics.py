@@ -35,6 +35,10 @@ class Metrics:
     batches_total: int = 0
     commit_seconds_total: float = 0.0
     dead_letters_total: int = 0
+    mended_total: int = 0
+    failed_rows: int = 0
+    waiting_rows: int = 0
+    waiting_full: bool = False
     skipped_operations_total: int = 0
     aborts_total: int = 0
     reconnects_total: int = 0
@@ -53,6 +57,9 @@ class Metrics:
         for name in _COUNTERS:
             yield f"tally_outbox_{name}", "counter", float(getattr(self, name))
         yield "tally_outbox_ready", "gauge", float(self.ready)
+        yield "tally_outbox_failed_rows", "gauge", float(self.failed_rows)
+        yield "tally_outbox_waiting_rows", "gauge", float(self.waiting_rows)
+        yield "tally_outbox_waiting_full", "gauge", float(self.waiting_full)
         yield "tally_outbox_lag_bytes", "gauge", float(self.lag_bytes)
         yield "tally_outbox_stored_position_bytes", "gauge", float(self.stored_position)
         yield "tally_outbox_confirmed_position_bytes", "gauge", float(self.confirmed_position)
@@ -68,6 +75,7 @@ _COUNTERS = (
     "batches_total",
     "commit_seconds_total",
     "dead_letters_total",
+    "mended_total",
     "skipped_operations_total",
     "aborts_total",
     "reconnects_total",

@@ -27,3 +27,16 @@ class LetterRecord:
     key: bytes
     value: bytes
     headers: Headers
+
+
+# A letter must itself fit into a topic with Kafka's default limit of 1 MiB; of a larger row it keeps this much.
+_VALUE_BYTES_MAX = 900_000
+
+
+def plain_letter(refusal: Refusal) -> LetterRecord:
+    """For databases that know nothing of our messages: the row's id as key, its payload as value, the rest as headers."""
+    value = refusal.value or b""
+    told = {"reason": refusal.reason, "topic": refusal.topic or "", "connector": refusal.connector}
+    headers: Headers = [(f"deadletter_{name}", text.encode()) for name, text in told.items()]
+    headers.append(("deadletter_key", refusal.key))
+    return LetterRecord(refusal.row_id.encode(), value[:_VALUE_BYTES_MAX], headers + refusal.headers)

@@ -60,6 +60,7 @@ class Route:
     """
 
     def __init__(self, rules: Routing, columns: Sequence[Column]) -> None:
+        self.columns = tuple(columns)
         self._at = {column.name: index for index, column in enumerate(columns)}
         self._types = [column.type_oid for column in columns]
         for name, needed in rules.columns().items():
@@ -83,6 +84,15 @@ class Route:
         """The row's id as text, for people and for letters."""
         content = values[self._at[self._rules.id_field]]
         return "(null)" if content is None else content.decode(errors="replace")
+
+    def has(self, column: str) -> bool:
+        """Whether rows have the column."""
+        return column in self._at
+
+    def text(self, values: Values, column: str) -> str | None:
+        """The column's text; None if it is null or missing."""
+        content = values[self._at[column]] if column in self._at else None
+        return None if content is None else content.decode(errors="replace")
 
     def salvage(self, values: Values) -> Record:
         """As much of the record as can be had of an unroutable row: texts unconverted, topic "" if there is none."""

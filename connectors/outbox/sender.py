@@ -1,7 +1,6 @@
 """Sends one row: routed, checked against what its topic takes, and set aside as a dead letter if Kafka can never take it.
 
-The later rows of a set-aside row's aggregate are sent as always; making them wait behind it needs a table of failed rows
-in the database, and belongs here, before `route.record`.
+The later rows of a set-aside row's aggregate are kept behind it (`waiting/`), the rows of others are sent as always.
 """
 
 from __future__ import annotations
@@ -13,17 +12,15 @@ from confluent_kafka import KafkaError
 
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.errors import Refused, UnsendableRow
-from connectors.outbox.metrics import Metrics
 from connectors.outbox.pgoutput import Values
 from connectors.outbox.publisher import ROW_ERRORS, Publisher
 from connectors.outbox.refused import Refusal
 from connectors.outbox.routing import Record, Route, Unroutable, record_bytes
 from connectors.outbox.topics import Topics
+from connectors.outbox.waiting.entries import Place
+from connectors.outbox.waiting.keeper import Keeper
 
 _log = structlog.get_logger()
-
-# (position of the transaction's commit record, index of the row in it): the same each time that the log is read.
-Place = tuple[int, int]
 
 
 class Suspicion:
@@ -46,14 +43,18 @@ class Sender:
     """Sends rows through one producer. Raises what `Publisher.put` does, and UnsendableRow."""
 
     def __init__(
-        self, config: OutboxConfig, publisher: Publisher, topics: Topics, metrics: Metrics, suspicion: Suspicion
+        self, config: OutboxConfig, keeper: Keeper, publisher: Publisher, topics: Topics, suspicion: Suspicion
     ) -> None:
-        self._config, self._publisher, self._topics, self._metrics = config, publisher, topics, metrics
-        self._suspicion = suspicion
+        self._config, self._keeper, self._publisher = config, keeper, publisher
+        self._suspicion, self._blocked = suspicion, keeper.blocked
+        self._topics = topics
         self._check, self._put = topics.check, publisher.put
 
     def send(self, route: Route, values: Values, frame_bytes: int, place: Place) -> None:
         """Hands the row's record to Kafka, or its dead letter; part of the batch that is open."""
+        if self._blocked and (aggregate := self._keeper.aggregate(route, values)) in self._blocked:
+            self._keeper.wait(aggregate, route, values, place)
+            return
         try:
             record = route.record(values)
             self._check(record, route.headroom(frame_bytes))
@@ -62,7 +63,17 @@ class Sender:
             else:
                 self._put(record)
         except Unroutable as refused:
-            self._set_aside(route, values, refused.reason)
+            self.set_aside(route, values, place, refused.reason)
+
+    def put(self, route: Route, values: Values, place: Place) -> None:
+        """Hands over a row that is tried again. Raises Unroutable."""
+        record = route.record(values)
+        self._check(record, record_bytes(record))
+        self._watched(record, place) if self._suspicion.is_watching else self._put(record)
+
+    def look_anew(self) -> None:
+        """Forgets what is known of topics and their limits."""
+        self._topics.forget()
 
     def settle(self) -> None:
         """Before a commit: while watching, waits for every delivery, so that what is refused is known. Raises Aborted."""
@@ -73,6 +84,7 @@ class Sender:
 
     def trust(self) -> None:
         """After a commit: whatever was refused is dealt with."""
+        self._keeper.commit()
         if self._suspicion.is_watching:
             self._suspicion.clear()
 
@@ -87,7 +99,8 @@ class Sender:
 
         self._put(record, delivered)
 
-    def _set_aside(self, route: Route, values: Values, reason: str) -> None:
+    def set_aside(self, route: Route, values: Values, place: Place, reason: str) -> None:
+        """Makes the row's dead letter and blocks its aggregate. Raises UnsendableRow where there are no letters."""
         row_id, write = route.row_id(values), self._config.dead_letter
         if write is None:
             raise UnsendableRow(row_id, reason)
@@ -100,7 +113,7 @@ class Sender:
             self._put(record, self._letter_delivered(row_id))
         except Unroutable as refused:
             raise UnsendableRow(row_id, f"{reason}; nor can its dead letter: {refused.reason}") from None
-        self._metrics.dead_letters_total += 1
+        self._keeper.fail(route, values, place, reason, letter.key)
         _log.warning(
             "row set aside", row=row_id, topic=found.topic, reason=reason, dead_letters=self._config.dead_letter_topic
         )

@@ -8,12 +8,15 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from typing import NoReturn
 
 import structlog
 
 from connectors.outbox.config import DebeziumPlacement, OutboxConfig, Routing
 from connectors.outbox.errors import BadOption
+from connectors.outbox.refused import plain_letter
 from connectors.outbox.run import run
+from schemas.outbox_status import status_sql
 
 
 def main_standalone(argv: Sequence[str]) -> int:
@@ -31,6 +34,16 @@ def main_standalone(argv: Sequence[str]) -> int:
     # Rows are short-lived and without cycles: the default threshold would look for some every few hundred rows.
     gc.set_threshold(100_000, 20, 50)
     return run(config, stop)
+
+
+class _PrintStatusSql(argparse.Action):
+    """Ends at once, as --help does: neither a database nor Kafka is needed."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: str | None = None
+    ) -> NoReturn:
+        print(status_sql(namespace.table))
+        parser.exit()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,6 +78,18 @@ def _parser() -> argparse.ArgumentParser:
         "--snapshot", choices=("initial", "no_data"), default="initial", help="rows from before the first start"
     )
     parser.add_argument("--no-create-topics", action="store_true", help="a row for a missing topic stops the connector")
+    parser.add_argument(
+        "--dead-letters",
+        default=None,
+        metavar="TOPIC",
+        help="topic of rows that kafka refuses; their aggregates wait, others go on (without: such a row stops the connector)",
+    )
+    parser.add_argument(
+        "--print-status-sql",
+        action=_PrintStatusSql,
+        nargs=0,
+        help="prints the SQL of the view <table>_status for the --table before it, for the table's owner to run, and ends",
+    )
     parser.add_argument("--forget-position", action="store_true", help="start as for the first time")
     parser.add_argument("--debezium-config", default=None, metavar="FILE", help=argparse.SUPPRESS)
     return parser
@@ -93,6 +118,8 @@ def _config(arguments: argparse.Namespace) -> OutboxConfig:
         snapshot=arguments.snapshot,
         create_topics=not arguments.no_create_topics,
         forget_position=arguments.forget_position,
+        dead_letter_topic=arguments.dead_letters or "dead-letters",
+        dead_letter=None if arguments.dead_letters is None else plain_letter,
     )
 
 

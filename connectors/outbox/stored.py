@@ -24,9 +24,9 @@ def read_stored_position(config: OutboxConfig) -> StoredPosition | None:
     To be called after the producer has taken over: then nothing is open in the topic, so reading up to the high
     watermark with read_committed sees everything. Raises ProducerLost while Kafka does not answer.
     """
-    consumer = Consumer(_consumer_settings(config), logger=kafka_logger())
+    consumer = Consumer(consumer_settings(config), logger=kafka_logger())
     try:
-        low, high = _bounds(consumer, config.positions_topic)
+        low, high = bounds(consumer, config.positions_topic)
         back = _TAIL
         while low < high:
             start = max(low, high - back)
@@ -43,7 +43,8 @@ def read_stored_position(config: OutboxConfig) -> StoredPosition | None:
         consumer.close()
 
 
-def _consumer_settings(config: OutboxConfig) -> dict[str, Any]:
+def consumer_settings(config: OutboxConfig) -> dict[str, Any]:
+    """librdkafka's settings for a reader of the connector's own topics."""
     return {
         "log_level": 2,
         **{
@@ -61,7 +62,7 @@ def _consumer_settings(config: OutboxConfig) -> dict[str, Any]:
     }
 
 
-def _bounds(consumer: Consumer, topic: str) -> tuple[int, int]:
+def bounds(consumer: Consumer, topic: str) -> tuple[int, int]:
     """Offsets of the topic's first record and behind its last; waits for a topic that was made just now."""
     deadline = time.monotonic() + _ANSWER_WITHIN_S
     while True:

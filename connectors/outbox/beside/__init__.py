@@ -1,0 +1,1 @@
+"""Duties beside carrying, done between two batches: what the table's readers see of the outbox."""
