@@ -15,7 +15,18 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from producers.store.connections import Connection, with_limits
-from producers.store.tables import CONNECTOR_MAY, SERVICE_MAY, TABLES, Roles, grants, limits, publication
+from producers.store.tables import (
+    CONNECTOR_MAY,
+    CONNECTOR_MAY_SAY,
+    SERVICE_MAY,
+    SERVICE_MAY_SEE,
+    TABLES,
+    Roles,
+    grants,
+    limits,
+    publication,
+)
+from schemas.outbox_status import status_sql
 
 PRODUCERS = Path(__file__).parent.parent
 SERVICES = ("orders", "payments", "customers")
@@ -81,6 +92,12 @@ def create_event_store(context: MigrationContext) -> None:
             # An owner may not change other roles unless it was given that right.
             # Nothing is lost: our connections carry the same limits.
             continue
+
+
+def create_outbox_status(context: MigrationContext) -> None:
+    """The view of what became of each outbox row, and the tables that the connector writes for it."""
+    execute(context, status_sql("outbox"))
+    grant(context, SERVICE_MAY_SEE, CONNECTOR_MAY_SAY)
 
 
 def grant(

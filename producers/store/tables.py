@@ -105,6 +105,13 @@ SERVICE_MAY = {
     "parked_commands": ("select", "insert", "update", "delete"),
 }
 CONNECTOR_MAY = {"outbox": ("select",)}
+# The view over the outbox, and what it is derived from (`schemas.outbox_status`).
+SERVICE_MAY_SEE = {"outbox_status": ("select",)}
+CONNECTOR_MAY_SAY = {
+    "outbox_progress": ("select", "insert", "update"),
+    "outbox_unpublished": ("select", "insert", "delete"),
+    "outbox_status": ("select",),
+}
 
 
 def publication_of(service: str) -> str:
