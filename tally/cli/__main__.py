@@ -13,6 +13,7 @@ from tally.cli import (
     groups,
     itself,
     orders,
+    outbox,
     processes,
     publish,
     replay,
@@ -37,6 +38,7 @@ GROUPS = {
     "sagas": sagas.app,
     "replay": replay.app,
     "dead-letters": dead_letters.app,
+    "outbox": outbox.app,
     "groups": groups.app,
     "config": itself.config,
 }

@@ -1,4 +1,4 @@
-"""The verbs of dead letters: list, show."""
+"""The verbs of dead letters: list, show, redrive."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
+from connectors.outbox.waiting.entries import Request
 from schemas.codec import AvroCodec
 from schemas.envelope import body_to_json
 from schemas.errors import Undecodable
 from schemas.messages import DeadLettered
 from schemas.topics import DEAD_LETTERS
 from tally.cli.consume import Wanted, records
-from tally.cli.failures import NotFound, group
+from tally.cli.failures import NotFound, WrongUsage, group
 from tally.cli.kafka import Bootstrap, reading
+from tally.cli.outbox import connectors, entries, redriven
 from tally.cli.printing import Format, print_document, print_rows
 from tally.cli.records import text
 from tally.reading.places import WHOLE
@@ -41,6 +43,25 @@ def show(
     if row is None:
         raise NotFound(f"there is no dead letter {letter}")
     print_document(row, form)
+
+
+@app.command()
+def redrive(
+    letter: Annotated[str, typer.Argument(help="The letter's id.")], bootstrap: Bootstrap = None, form: Format = None
+) -> None:
+    """Tries an outbox row again, as `tally outbox redrive` does; a letter that is published goes from the list."""
+    with reading(bootstrap) as reader:
+        row = letters(reader, letter).get(letter)
+    if row is None:
+        raise NotFound(f"there is no dead letter {letter}")
+    if row.get("origin") != "outbox":
+        raise WrongUsage(f"a letter of {row.get('origin')} cannot be redriven, only one of the outbox")
+    for config in connectors(None, bootstrap):
+        for entry in entries(config):
+            if entry.letter == letter.encode():
+                redriven([config], Request(row_id=entry.row_id), form)
+                return
+    raise NotFound(f"the row of letter {letter} does not wait any more")
 
 
 def letters(reader: Reader, key: str | None = None) -> dict[str, dict[str, Any]]:

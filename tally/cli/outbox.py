@@ -1,0 +1,113 @@
+"""The verbs of the outbox: what Kafka refused and what waits behind it, and trying it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+from confluent_kafka import KafkaException
+
+from connectors.outbox.config import OutboxConfig
+from connectors.outbox.errors import OutboxError
+from connectors.outbox.waiting.asking import ask, connector_named, until_answered
+from connectors.outbox.waiting.entries import Entry, Request
+from connectors.outbox.waiting.topic import Read, read_waiting
+from tally.cli.failures import CheckFailed, NotFound, OutOfReach, WrongUsage, group
+from tally.cli.kafka import Bootstrap, address, administering
+from tally.cli.printing import Format, print_rows
+
+app = group("Outbox rows that are not published: why, and trying them again.")
+
+_COLUMNS = ("connector", "id", "aggregate", "status", "position", "reason")
+_PREFIX, _SUFFIX = "connect-outbox-", "-waiting"
+_ANSWER_WITHIN_S = 60.0
+
+Connector = Annotated[
+    str | None, typer.Option("--connector", help="Name of the connector (default: every connector there is).")
+]
+
+
+@app.command()
+def status(connector: Connector = None, bootstrap: Bootstrap = None, form: Format = None) -> None:
+    """Rows that failed, and the rows of their aggregates that wait behind them, in order."""
+    print_rows(
+        (row(config, entry) for config in connectors(connector, bootstrap) for entry in entries(config)), _COLUMNS, form
+    )
+
+
+@app.command()
+def redrive(
+    row_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="A failed row's id.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="All of one aggregate: its id, or type/id.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Everything that is not published.")] = False,
+    connector: Connector = None,
+    bootstrap: Bootstrap = None,
+    form: Format = None,
+) -> None:
+    """Tries failed rows again, in order with those behind them; the running connector does it. Prints what is left."""
+    if (row_id is not None) + (key is not None) + every != 1:
+        raise WrongUsage("tally outbox redrive ID, --key AGGREGATE or --all")
+    redriven(connectors(connector, bootstrap), Request(row_id, key), form)
+
+
+def redriven(configs: Iterable[OutboxConfig], request: Request, form: str | None) -> None:
+    """Asks every connector that has such rows. Raises NotFound, OutOfReach, and CheckFailed for rows refused again."""
+    left: list[dict[str, Any]] = []
+    asked = False
+    for config in configs:
+        aggregates = {entry.aggregate for entry in entries(config) if request.wants(entry)}
+        if not aggregates:
+            continue
+        asked = True
+        found = _answer(config, request)
+        left += [row(config, entry) for entry in found.entries.values() if entry.aggregate in aggregates]
+    if not asked:
+        raise NotFound("no such row is failed or waiting")
+    if left:
+        print_rows(left, _COLUMNS, form)
+        raise CheckFailed(f"{len(left)} rows are still not published")
+
+
+def connectors(name: str | None, bootstrap: str | None) -> list[OutboxConfig]:
+    """The connectors that keep unpublished rows in this cluster, or the one named. Raises NotFound."""
+    with administering(bootstrap) as client:
+        topics = client.list_topics(timeout=10).topics
+    names = [topic[len(_PREFIX) : -len(_SUFFIX)] for topic in topics if topic.startswith(_PREFIX)]
+    found = sorted(known for known in names if f"{_PREFIX}{known}{_SUFFIX}" in topics and name in (None, known))
+    if name is not None and not found:
+        raise NotFound(f"no connector {name} keeps unpublished rows here")
+    return [connector_named(known, address(bootstrap)) for known in found]
+
+
+def entries(config: OutboxConfig) -> list[Entry]:
+    """What is not published, in the order of the log. Raises OutOfReach."""
+    try:
+        return sorted(read_waiting(config).entries.values(), key=lambda entry: entry.place)
+    except (OutboxError, KafkaException) as error:
+        raise OutOfReach(str(error)) from None
+
+
+def row(config: OutboxConfig, entry: Entry) -> dict[str, Any]:
+    """One line of the list."""
+    position, index = entry.place
+    return {
+        "connector": config.name,
+        "id": entry.row_id,
+        "aggregate": str(entry.aggregate),
+        "status": entry.state.value,
+        "position": f"{position >> 32:X}/{position & 0xFFFFFFFF:X}+{index}",
+        "reason": entry.reason,
+    }
+
+
+def _answer(config: OutboxConfig, request: Request) -> Read:
+    try:
+        found = until_answered(config, ask(config, request), _ANSWER_WITHIN_S)
+    except (OutboxError, KafkaException) as error:
+        raise OutOfReach(str(error)) from None
+    if found is None:
+        raise OutOfReach(
+            f"connector {config.name} gave no answer in {_ANSWER_WITHIN_S:.0f} s; it will when it runs again"
+        )
+    return found
