@@ -12,6 +12,9 @@ from connectors.outbox.waiting.asking import ask, until_answered
 from connectors.outbox.waiting.entries import Request, State
 from connectors.outbox.waiting.topic import read_waiting
 
+# Enough that a redrive takes long enough to be killed in.
+ROWS = 8_000
+
 
 def started(outbox: Any, **changes: Any) -> tuple[Any, Any]:
     dead = outbox.letters()
@@ -124,7 +127,10 @@ def test_a_redrive_that_is_killed_again_and_again_leaves_neither_copies_nor_gaps
     config = outbox.config()
     process = outbox.spawn(*arguments)
     # Topic t is absent, so that the first row of each aggregate fails.
-    outbox.insert(1, 2_000, rows_a_transaction=50)
+    outbox.sql(
+        "insert into outbox (aggregatetype, aggregateid, payload, version) "
+        f"select 't', 'k' || i % 5, convert_to(i::text, 'utf8'), i from generate_series(1, {ROWS}) i"
+    )
     outbox.insert(1, 1, topic="letters")
 
     def kept() -> int:
@@ -134,19 +140,19 @@ def test_a_redrive_that_is_killed_again_and_again_leaves_neither_copies_nor_gaps
             else 0
         )
 
-    wait_until(lambda: process.poll() is not None or kept() == 2_000, "all waiting")
+    wait_until(lambda: process.poll() is not None or kept() == ROWS, "all waiting")
     assert process.poll() is None, process.stderr.read().decode()
     outbox.create_topic("t", 2)
     key = ask(config, Request())
-    for mended in (200, 600, 1_000):
-        wait_until(lambda mended=mended: 2_000 - kept() >= mended, "so many mended")
+    for mended in (500, 2_500, 4_500):
+        wait_until(lambda mended=mended: ROWS - kept() >= mended, "so many mended")
         process.send_signal(signal.SIGKILL)
         process.wait()
         process = outbox.spawn(*arguments)
-        outbox.insert(2_000 + mended, 2_010 + mended)
+        outbox.insert(ROWS + mended, ROWS + mended + 10)
     left = until_answered(config, key, 60)
     assert left is not None
-    count = 2_000 + 33
+    count = ROWS + 33
     if left.entries:
         until_answered(config, ask(config, Request()), 60)
     outbox.until_read(count, outbox.topic("t"))
