@@ -15,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from confluent_kafka import Message, TopicPartition
@@ -23,7 +24,8 @@ from faust.types import TP
 
 from .attempt import Attempt
 from .errors import Abandoned, Fenced, NoDeadLetter
-from .fetch import Fetcher, Gathered
+from .fetch import Fetcher
+from .gathered import Gathered
 from .producer import Producer
 from .records import FAILED, UNDECODABLE, RawRecord, raw_record
 from .stats import Stats
@@ -125,7 +127,7 @@ class BatchLoop:
         if gathered.count:
             began = time.perf_counter()
             offsets = {tp: messages[-1].offset() + 1 for tp, messages in gathered.records.items()}
-            error = await self._deliver(gathered.records)
+            error = await self._deliver(gathered.records, gathered.values)
             if error is not None:
                 self._undo()
                 if self._stopping or not self.ready:
@@ -142,12 +144,14 @@ class BatchLoop:
             if tp in self.positions:
                 self.positions[tp] = max(self.positions[tp], end)
 
-    async def _deliver(self, records: dict[TP, list[Message]]) -> BaseException | None:
+    async def _deliver(
+        self, records: dict[TP, list[Message]], ahead: Mapping[TP, list[Any]] = MappingProxyType({})
+    ) -> BaseException | None:
         app = self._app
         attempt = self._attempt = Attempt(app.consumer_generation_id)
         try:
             for tp, messages in records.items():
-                app.topics.deliver(tp, messages, attempt, self._refused)
+                app.topics.deliver(tp, messages, ahead.get(tp), attempt, self._refused)
             attempt.one_ended()
             await attempt.done.wait()
         finally:

@@ -20,6 +20,7 @@ from .batches import BatchLoop
 from .errors import Misconfigured
 from .fetch import Fetcher
 from .options import consumer_config
+from .records import BatchSchema
 from .restore import patiently
 from .topics import declare_changelogs, equal_partition_count
 
@@ -124,7 +125,8 @@ class Consumer(FaustConsumer):
     def failed(self, error: BaseException) -> None:
         self.transport.fatal(error)
 
-    async def assigned(self, starts: dict[TP, int]) -> None:
+    async def assigned(self, starts: dict[TP, int]) -> dict[TP, BatchSchema]:
+        """Partitions came; gives the decoders of those whose records can be decoded ahead."""
         if not self.app.rebalancing:
             self.app.on_rebalance_start()
         self.app.consumer_generation_id += 1
@@ -134,12 +136,14 @@ class Consumer(FaustConsumer):
         if self.app.crashed:
             # Faust keeps an exception of this chain to itself and would idle on.
             self.transport.fatal(self.app.crash_reason)
-            return
+            return {}
         if self.transport.is_ours:
             self.app.on_rebalance_end()
         self.batches.ready = not self.app.should_stop
         self.batches.wake()
         await self.app._fetcher.maybe_start()
+        decoders: dict[TP, BatchSchema] = self.app.topics.decoders()
+        return decoders
 
     async def revoked(self, partitions: set[TP]) -> None:
         self.app.on_rebalance_start()

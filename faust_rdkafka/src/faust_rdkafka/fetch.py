@@ -8,19 +8,22 @@ import threading
 import time
 from collections import deque
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from faust.types import TP
 
+from .gathered import Gathered, Run, by_partition, decoded, size_of
 from .options import Options
+from .records import BatchSchema
 from .restore import patiently
 from .stats import Stats
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _IDLE_S = 0.2  # how late a stop or a subscription can be noticed; data and rebalances wake the poll at once
 _BUSY_S = 0.002  # while the loop works: gather in larger grabs instead of one wake-up a record
@@ -29,33 +32,10 @@ _BUSY_S = 0.002  # while the loop works: gather in larger grabs instead of one w
 class Listener(Protocol):
     """What the consumer does, on the event loop, when partitions come and go."""
 
-    async def assigned(self, starts: dict[TP, int]) -> None: ...
+    async def assigned(self, starts: dict[TP, int]) -> dict[TP, BatchSchema]: ...
     async def revoked(self, partitions: set[TP]) -> None: ...
     def wake(self) -> None: ...
     def failed(self, error: BaseException) -> None: ...
-
-
-@dataclass
-class Gathered:
-    """Records of one assignment, ready to become a batch."""
-
-    records: dict[TP, list[Message]] = field(default_factory=dict)
-    ends: dict[TP, int] = field(default_factory=dict)  # next offset at the end of a partition, past markers
-    count: int = 0
-    size_bytes: int = 0
-    since: float = 0.0
-
-    def add(self, message: Message) -> None:
-        tp = TP(message.topic(), message.partition())
-        found = self.records.get(tp)
-        if found is None:
-            self.records[tp] = [message]
-        else:
-            found.append(message)
-        if not self.count:
-            self.since = time.monotonic()
-        self.count += 1
-        self.size_bytes += _size(message)
 
 
 class Fetcher:
@@ -76,6 +56,7 @@ class Fetcher:
         self._stop = False
         self._subscription: list[str] | None = None
         self._starts: list[TopicPartition] = []
+        self._decoders: dict[TP, BatchSchema] = {}
         self.epoch = 0  # counts assignments and revocations: what was read before a change is never used after it
         self.metadata: Any = None  # the group's, of the present assignment
         self.lost = False
@@ -161,22 +142,35 @@ class Fetcher:
         return _IDLE_S
 
     def _keep(self, messages: list[Message]) -> None:
+        groups, others = by_partition(messages)
+        runs = [(decoded(tp, group, self._decoders), size_of(group)) for tp, group in groups.items()]
         with self._lock:
-            for message in messages:
-                self._add(message)
+            fits = self._gathered.size_bytes + sum(size for _, size in runs) <= self._options.batch_bytes_max
+            if fits and not self._carry:
+                for run, size_bytes in runs:
+                    self._gathered.add(run, size_bytes)
+                for message in others:
+                    self._note(message)
+            else:
+                for message in messages:
+                    self._add(message)
 
     def _add(self, message: Message) -> None:
+        if message.error() is not None:
+            self._note(message)
+            return
+        gathered, options, size_bytes = self._gathered, self._options, size_of([message])
+        full = gathered.count >= options.batch_records_max or (
+            gathered.count and gathered.size_bytes + size_bytes > options.batch_bytes_max
+        )
+        if self._carry or full:
+            self._carry.append(message)
+        else:
+            gathered.add(Run(TP(message.topic(), message.partition()), [message], None), size_bytes)
+
+    def _note(self, message: Message) -> None:
         error = message.error()
-        if error is None:
-            gathered, options = self._gathered, self._options
-            full = gathered.count >= options.batch_records_max or (
-                gathered.count and gathered.size_bytes + _size(message) > options.batch_bytes_max
-            )
-            if self._carry or full:
-                self._carry.append(message)
-            else:
-                gathered.add(message)
-        elif error.code() == KafkaError._PARTITION_EOF:
+        if error.code() == KafkaError._PARTITION_EOF:
             # After all its records: those in `_carry` come later, so this end is not yet reached.
             if not self._carry:
                 self._gathered.ends[TP(message.topic(), message.partition())] = message.offset()
@@ -247,7 +241,8 @@ class Fetcher:
         # The metadata of this very generation: taken later it could be that of a membership lost since,
         # and offsets sent with an empty member id are not fenced at all.
         self.metadata = consumer.consumer_group_metadata()
-        self._in_loop(self._listener.assigned({TP(tp.topic, tp.partition): tp.offset for tp in starts}))
+        assigned = self._listener.assigned({TP(tp.topic, tp.partition): tp.offset for tp in starts})
+        self._decoders = self._in_loop(assigned) or {}
         self.lost = False
         if not self._stop:
             consumer.assign(starts)
@@ -268,7 +263,8 @@ class Fetcher:
         self.lost = True
         self._on_revoke(consumer, partitions)
 
-    def _in_loop(self, work: Coroutine[Any, Any, None]) -> None:
+    def _in_loop(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What the event loop makes of it; None when the worker stops meanwhile."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         while True:
             try:
@@ -287,8 +283,3 @@ def _committed(consumer: Any, partitions: list[TopicPartition]) -> list[TopicPar
         if tp.error:
             raise KafkaException(tp.error)
     return found
-
-
-def _size(message: Message) -> int:
-    key = message.key()
-    return len(message) + (len(key) if key else 0)
