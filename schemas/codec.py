@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from schemas import generated
@@ -12,6 +13,8 @@ from schemas.interpreted import interpreted_reader, interpreted_writer
 from schemas.messages import MESSAGES
 
 _PREFIX = struct.Struct(">bI")
+
+FindSchema = Callable[[int], dict[str, Any] | None]
 
 
 class Codec(Protocol):
@@ -29,18 +32,24 @@ class AvroCodec:
 
     A schema's functions are generated when it is first met. With `generate` False, or for a schema that the
     generator does not cover, the Avro library interprets the schema each time: same bytes, same values, slower.
+    `find` is asked for ids that the catalogue does not hold (a newer version that another process writes already);
+    what it raises comes out of `decode`.
     """
 
-    def __init__(self, entries: list[Entry] | None = None, generate: bool = True) -> None:
-        self._generate = generate
+    def __init__(
+        self, entries: list[Entry] | None = None, generate: bool = True, find: FindSchema | None = None
+    ) -> None:
+        self._generate, self._find = generate, find
         classes = {cls.__name__: cls for cls in MESSAGES.values()}
-        self._by_id: dict[int, tuple[type, Entry]] = {}
+        self._subjects: dict[str, type] = {}
+        self._by_id: dict[int, tuple[type, dict[str, Any]]] = {}
         self._newest: dict[type, Entry] = {}
         self._writers: dict[type, generated.Write] = {}
         self._readers: dict[int, generated.Read] = {}
         for entry in load() if entries is None else entries:
             cls = classes[entry.class_name]
-            self._by_id[entry.id] = cls, entry
+            self._by_id[entry.id] = cls, entry.schema
+            self._subjects[entry.subject] = cls
             # Entries come by id, so the newest version of a class is the one that stays.
             self._newest[cls] = entry
 
@@ -84,14 +93,21 @@ class AvroCodec:
         return made
 
     def _make_reader(self, schema_id: int) -> generated.Read:
-        if schema_id not in self._by_id:
-            raise Undecodable(f"schema id {schema_id} is not in schemas/lock.json")
-        cls, entry = self._by_id[schema_id]
+        cls, schema = self._by_id.get(schema_id) or self._found(schema_id)
         made = None
         if self._generate:
             try:
-                made = generated.reader(cls, entry.schema)
+                made = generated.reader(cls, schema)
             except generated.Uncovered:
                 pass
-        self._readers[schema_id] = made = made or interpreted_reader(cls, entry.schema)
+        self._readers[schema_id] = made = made or interpreted_reader(cls, schema)
         return made
+
+    def _found(self, schema_id: int) -> tuple[type, dict[str, Any]]:
+        schema = None if self._find is None else self._find(schema_id)
+        if schema is None:
+            raise Undecodable(f"schema id {schema_id} is not in schemas/lock.json")
+        subject = f"{schema.get('namespace')}.{schema.get('name')}"
+        if subject not in self._subjects:
+            raise Undecodable(f"schema id {schema_id} is {subject}, which is none of our messages")
+        return self._subjects[subject], schema
