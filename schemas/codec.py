@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from schemas import generated
@@ -10,8 +11,11 @@ from schemas.catalogue import Entry, load
 from schemas.errors import Undecodable, Unencodable
 from schemas.interpreted import interpreted_reader, interpreted_writer
 from schemas.messages import MESSAGES
+from schemas.upcasting import UPCASTERS, Upcasters, steps_from
 
 _PREFIX = struct.Struct(">bI")
+
+FindSchema = Callable[[int], dict[str, Any] | None]
 
 
 class Codec(Protocol):
@@ -29,18 +33,29 @@ class AvroCodec:
 
     A schema's functions are generated when it is first met. With `generate` False, or for a schema that the
     generator does not cover, the Avro library interprets the schema each time: same bytes, same values, slower.
+    `find` is asked for ids that the catalogue does not hold (a newer version that another process writes already);
+    what it raises comes out of `decode`. Older versions climb to the newest by `upcasters`.
     """
 
-    def __init__(self, entries: list[Entry] | None = None, generate: bool = True) -> None:
-        self._generate = generate
-        classes = {cls.__name__: cls for cls in MESSAGES.values()}
+    def __init__(
+        self,
+        entries: list[Entry] | None = None,
+        generate: bool = True,
+        find: FindSchema | None = None,
+        classes: Iterable[type] = tuple(MESSAGES.values()),
+        upcasters: Upcasters = UPCASTERS,
+    ) -> None:
+        self._generate, self._find, self._upcasters = generate, find, upcasters
+        by_name = {cls.__name__: cls for cls in classes}
+        self._subjects: dict[str, type] = {}
         self._by_id: dict[int, tuple[type, Entry]] = {}
         self._newest: dict[type, Entry] = {}
         self._writers: dict[type, generated.Write] = {}
         self._readers: dict[int, generated.Read] = {}
         for entry in load() if entries is None else entries:
-            cls = classes[entry.class_name]
+            cls = by_name[entry.class_name]
             self._by_id[entry.id] = cls, entry
+            self._subjects[entry.subject] = cls
             # Entries come by id, so the newest version of a class is the one that stays.
             self._newest[cls] = entry
 
@@ -84,14 +99,24 @@ class AvroCodec:
         return made
 
     def _make_reader(self, schema_id: int) -> generated.Read:
-        if schema_id not in self._by_id:
-            raise Undecodable(f"schema id {schema_id} is not in schemas/lock.json")
-        cls, entry = self._by_id[schema_id]
+        cls, entry = self._by_id.get(schema_id) or self._found(schema_id)
+        steps = steps_from(self._upcasters, entry.subject, entry.version, self._newest[cls].version)
         made = None
-        if self._generate:
+        if self._generate and not steps:
             try:
                 made = generated.reader(cls, entry.schema)
             except generated.Uncovered:
                 pass
-        self._readers[schema_id] = made = made or interpreted_reader(cls, entry.schema)
+        self._readers[schema_id] = made = made or interpreted_reader(cls, entry.schema, steps)
         return made
+
+    def _found(self, schema_id: int) -> tuple[type, Entry]:
+        schema = None if self._find is None else self._find(schema_id)
+        if schema is None:
+            raise Undecodable(f"schema id {schema_id} is not in schemas/lock.json")
+        subject = f"{schema.get('namespace')}.{schema.get('name')}"
+        if subject not in self._subjects:
+            raise Undecodable(f"schema id {schema_id} is {subject}, which is none of our messages")
+        cls = self._subjects[subject]
+        # Newer than all that we have: no step of ours begins there.
+        return cls, Entry(subject, self._newest[cls].version + 1, schema_id, "", "", schema)

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import fastavro
 
 from schemas.messages import PARTS
+from schemas.upcasting import Step, climb
 from schemas.varints import PREFIX_BYTES, ends
 
 _INT_LIMITS = {"int": 1 << 31, "long": 1 << 63}
@@ -29,14 +30,17 @@ def interpreted_writer(cls: type, schema: dict[str, Any], prefix: bytes) -> Call
     return encode
 
 
-def interpreted_reader(cls: type, schema: dict[str, Any]) -> Callable[[bytes], Any]:
-    """A function from prefix and body to an instance; it raises whatever the library makes of foreign bytes."""
+def interpreted_reader(cls: type, schema: dict[str, Any], steps: tuple[Step, ...] = ()) -> Callable[[bytes], Any]:
+    """A function from prefix and body to an instance, by the steps of an older version.
+
+    It raises whatever the library makes of foreign bytes.
+    """
     parsed, build = fastavro.parse_schema(schema), _from_wire(cls)
 
     def decode(payload: bytes) -> Any:
         source = BytesIO(payload)
         source.seek(PREFIX_BYTES)
-        body = build(fastavro.schemaless_reader(source, parsed, None))
+        body = build(climb(fastavro.schemaless_reader(source, parsed, None), steps))
         if source.tell() != len(payload):
             raise ends(payload, source.tell())
         return body
