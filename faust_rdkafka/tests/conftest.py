@@ -120,18 +120,24 @@ class Workers:
 
     def __init__(self, bootstrap: str, log: Path) -> None:
         self._environment = {**os.environ, "FOLD_BOOTSTRAP": bootstrap}
+        self._place = log
         self._log = log.open("ab")
         self._all: list[subprocess.Popen[bytes]] = []
 
-    def start(self, **settings: str) -> subprocess.Popen[bytes]:
+    def start(self, before: tuple[str, ...] = (), **settings: str) -> subprocess.Popen[bytes]:
+        """`before`: a command that runs the worker in surroundings of its own."""
         process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("fold_worker.py"))],
+            [*before, sys.executable, str(Path(__file__).with_name("fold_worker.py"))],
             env={**self._environment, **{f"FOLD_{name.upper()}": value for name, value in settings.items()}},
             stdout=self._log,
             stderr=self._log,
         )
         self._all.append(process)
         return process
+
+    def log(self) -> bytes:
+        """All that the workers have said."""
+        return self._place.read_bytes()
 
     def end(self) -> None:
         for process in self._all:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from faust_rdkafka.stores.database import Database
 
-from faust_rdkafka import App, BatchSchema, run
+from faust_rdkafka import App, BatchSchema, Table, run
 
 
 def setting(name: str, default: str = "") -> str:
@@ -30,16 +31,40 @@ async def hold(place: str) -> None:
             await asyncio.sleep(0.01)
 
 
+class HoldingDatabase(Database):
+    """Stands still around its write, in the commit thread."""
+
+    def write(self, pairs: Any, note: Any) -> None:
+        asyncio.run(hold("before store"))
+        super().write(pairs, note)
+        asyncio.run(hold("after store"))
+
+
+class HoldingTable(Table):
+    Database = HoldingDatabase
+
+
 app = App(
     setting("APP"),
     broker=f"rdkafka://{setting('BOOTSTRAP')}",
     instance=setting("INSTANCE", "0"),
     batch_records_max=int(setting("RECORDS_MAX", "200")),
     session_timeout_ms=6000,
+    store=setting("STORE", "memory://"),
+    datadir=setting("DATA", "fold-data"),
+    Table=HoldingTable,
     web_enabled=False,
 )
 table = app.Table("fold")
 out = setting("OUT")
+
+if setting("RESTORED"):
+
+    @app.on_partitions_restored
+    def note_restored(partitions: set[int]) -> None:
+        with Path(setting("RESTORED")).open("a") as place:
+            print(app.stats.restore_records, file=place)
+
 
 if setting("MODE", "batch") == "batch":
 

@@ -2,7 +2,7 @@
 
 from .app import App
 from .codecs import BYTES, JSON, STR, Codec
-from .errors import Abandoned, Fenced, Misconfigured, NoDeadLetter, TransportError
+from .errors import Abandoned, Fenced, Misconfigured, NoDeadLetter, StoreFailed, TransportError
 from .fatal import EXIT_FATAL
 from .options import Options
 from .partitioner import partition_of
@@ -36,6 +36,7 @@ __all__ = [
     "TransportError",
     "Misconfigured",
     "NoDeadLetter",
+    "StoreFailed",
     "Abandoned",
     "Fenced",
 ]

@@ -23,12 +23,13 @@ from confluent_kafka import Message, TopicPartition
 from faust.types import TP
 
 from .attempt import Attempt
-from .errors import Abandoned, Fenced, NoDeadLetter
+from .errors import Abandoned, Fenced, NoDeadLetter, StoreFailed
 from .fetch import Fetcher
 from .gathered import Gathered
 from .producer import Producer
 from .records import FAILED, UNDECODABLE, RawRecord, raw_record
 from .stats import Stats
+from .stores.after_commit import StoreWrites
 from .table import Table
 from .table_partition import TablePartition
 from .timers import BatchTimer, timer_context
@@ -67,7 +68,7 @@ class BatchLoop:
                     worked = await self._step()
                 if not worked:
                     await self._sleep()
-        except (Fenced, NoDeadLetter) as error:
+        except (Fenced, NoDeadLetter, StoreFailed) as error:
             self._app.transport.fatal(error)
         except Exception as error:  # state and Kafka may disagree from here: a restart reads both anew
             log.exception("a batch failed for a reason of the transport's own")
@@ -228,8 +229,9 @@ class BatchLoop:
             lambda: fetcher.epoch == epoch,
         )
         records.extend(_changelog_records(changed))
+        stores = StoreWrites(((table.changelog_topic_name, rows) for table, rows, _ in changed), self._stats)
         try:
-            await asyncio.get_running_loop().run_in_executor(producer.pool, producer.transactions.run, content)
+            await asyncio.get_running_loop().run_in_executor(producer.pool, self._write, content, stores)
         except Abandoned as why:
             log.warning("batch abandoned: %s", why)
             self._stats.abandoned += 1
@@ -247,6 +249,11 @@ class BatchLoop:
             self.positions[tp] = max(self.positions.get(tp, 0), offset)
         self._committed(changed, content)
         return True
+
+    def _write(self, content: Content, stores: StoreWrites) -> None:
+        """In the commit thread, so that the stores' order is the changelogs'."""
+        self._app.producer.transactions.run(content)
+        stores.write(content.records[content.changelog_at :], content.changelog_offsets)
 
     def _await_rebalance(self) -> None:
         """The group has moved on, so a rebalance must come; a worker that sees none would idle for ever."""

@@ -3,6 +3,7 @@
 TransportError
 ├── Misconfigured            the program or the topics do not fit together; does not heal by a retry
 ├── NoDeadLetter             a record could not be handled and there is no hook to set it aside
+├── StoreFailed              a table's persistent store cannot be opened, read or written: the process must end
 ├── Abandoned                the batch's partitions were taken away; the next owner does its work
 └── Fenced                   another instance has taken over, or librdkafka cannot go on: the process must end
 """
@@ -41,6 +42,11 @@ class Misconfigured(TransportError):
 
 class NoDeadLetter(TransportError):
     """A record could not be handled, and no `dead_letter` hook says what to do with it."""
+
+
+class StoreFailed(TransportError):
+    """A table's persistent store cannot be used: disk full, no permission, held by another process, or damaged (then
+    the next start wipes it). Nothing is lost: what it lacks is in the changelog."""
 
 
 class Abandoned(TransportError):

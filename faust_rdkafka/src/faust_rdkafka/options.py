@@ -24,6 +24,7 @@ class Options:
     # a batch's own transaction lasts milliseconds.
     transaction_timeout_ms: int = 10_000
     session_timeout_ms: int = 6_000
+    store_cache_rows: int = 50_000  # decoded rows that a partition of a persistent table keeps in memory
     dead_letter: DeadLetter | None = None
     librdkafka: Mapping[str, Any] = field(default_factory=dict)
 

@@ -25,9 +25,11 @@ class Stats:
     agent_s: float = 0.0  # from delivery to the last acknowledgement, decoding included
     produce_s: float = 0.0  # handing records to librdkafka
     commit_s: float = 0.0  # offsets, flush and commit
+    store_s: float = 0.0  # writing persistent stores, after the commit
     restore_s: float = 0.0
     restore_records: int = 0  # read in the running or last restore
     restore_total: int = 0  # offsets to read in it, an upper bound of the records
+    restore_per_s: float = 0.0  # records a second in it
     restoring: bool = False
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Faust's table over partitions of rows in memory."""
+"""Faust's table over partitions of rows, in memory or in a persistent store."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from faust.streams import current_event
 
 from .codecs import JSON, STR, Codec
 from .errors import Misconfigured
+from .stores.database import Database
 from .table_partition import CommittedPartition, TablePartition
 
 
@@ -17,13 +18,29 @@ class Table(faust.Table):
     """A plain (not windowed) table; a key belongs to the partition of the event that touches it.
 
     Values are immutable or replaced as a whole: what is changed in place cannot be undone.
+    A table of a `version` above 1 is a table of its own, `<name>-v<version>`, with its own changelog and directory:
+    so a rebuild stands beside the table that it will replace.
     """
 
-    def __init__(self, app: Any, *, key_codec: Codec = STR, value_codec: Codec = JSON, **options: Any) -> None:
-        for name in ("window", "is_global", "use_partitioner"):
-            if options.get(name):
-                raise Misconfigured(f"table {options.get('name')!r}: {name} is not supported by rdkafka://")
-        super().__init__(app, **options)
+    Database = Database  # what opens a partition's persistent store
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        name: str,
+        version: int = 1,
+        key_codec: Codec = STR,
+        value_codec: Codec = JSON,
+        **options: Any,
+    ) -> None:
+        if version < 1:
+            raise Misconfigured(f"table {name!r}: version {version} is below 1")
+        for setting in ("window", "is_global", "use_partitioner"):
+            if options.get(setting):
+                raise Misconfigured(f"table {name!r}: {setting} is not supported by rdkafka://")
+        super().__init__(app, name=name if version == 1 else f"{name}-v{version}", **options)
+        self.version = version
         self.key_codec = key_codec
         self.value_codec = value_codec
         self._partitions: dict[int, TablePartition] = {}
@@ -142,8 +159,13 @@ class Table(faust.Table):
         return self._partitions
 
     def adopt(self, number: int) -> TablePartition:
-        """The partition to restore into; readers do not see it before `publish`."""
-        return self._partitions.setdefault(number, TablePartition(number))
+        """The partition to restore into, its store opened; readers do not see it before `publish`. Blocks on files."""
+        partition = self._partitions.get(number)
+        if partition is None:
+            partition = self._partitions[number] = TablePartition(number, self.app.tables.stores.open(self, number))
+            if partition.database is not None:
+                partition.changelog_offset = partition.database.note.offset
+        return partition
 
     def publish(self, number: int) -> None:
         self._committed[number] = CommittedPartition(self._partitions[number])
@@ -153,5 +175,12 @@ class Table(faust.Table):
         self._committed.clear()
 
     def drop(self, number: int) -> None:
-        self._partitions.pop(number, None)
         self._committed.pop(number, None)
+        partition = self._partitions.pop(number, None)
+        if partition is not None:
+            partition.close()
+
+    async def on_stop(self) -> None:
+        """Committed rows are in the store already; only its files are let go."""
+        for number in list(self._partitions):
+            self.drop(number)

@@ -1,0 +1,36 @@
+"""What the broker says of changelog topics: which topic it is, and for how long it keeps tombstones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import TopicCollection
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+from .restore_jobs import Changelog
+
+_WITHIN_S = 10.0
+
+
+def describe(client: Mapping[str, Any], topics: Sequence[str]) -> dict[str, Changelog]:
+    """By topic name. KafkaException when the broker does not answer."""
+    admin = AdminClient(dict(client))
+    described = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_WITHIN_S)
+    asked = [ConfigResource(ResourceType.TOPIC, name) for name in topics]
+    configs = {
+        resource.name: future for resource, future in admin.describe_configs(asked, request_timeout=_WITHIN_S).items()
+    }
+    return {
+        name: Changelog(
+            _bytes_of(future.result(_WITHIN_S).topic_id),
+            int(configs[name].result(_WITHIN_S)["delete.retention.ms"].value),
+        )
+        for name, future in described.items()
+    }
+
+
+def _bytes_of(topic_id: Any) -> bytes:
+    """Kafka's Uuid as its 16 bytes."""
+    high, low = topic_id.get_most_significant_bits(), topic_id.get_least_significant_bits()
+    return b"".join((half & 0xFFFF_FFFF_FFFF_FFFF).to_bytes(8, "big") for half in (high, low))
