@@ -71,9 +71,9 @@ async def show(
 
 
 @router.get("/orders/{order_id}/events")
-def history(order_id: Name, parts: ThePart, response: Response) -> list[dict[str, Any]]:
+async def history(order_id: Name, parts: ThePart, response: Response) -> list[dict[str, Any]]:
     """All that happened to an order, by version."""
-    events = parts.orders.history(order_id)
+    events = await parts.histories.of_order(order_id)
     if not events:
         raise _unknown(order_id)
     stamp(response, Token("orders", order_id, len(events)))
@@ -96,7 +96,7 @@ async def _now(order_id: str, wanted: tuple[Token, ...], wait_s: float, parts: T
 
 
 async def _then(order_id: str, at: datetime, parts: ThePart) -> dict[str, Any]:
-    row = view_at(await asyncio.to_thread(parts.orders.history, order_id), at.astimezone(UTC))
+    row = view_at(await parts.histories.of_order(order_id), at.astimezone(UTC))
     if row is None:
         raise not_found("order-not-found", f"there was no order {order_id} then")
     return row

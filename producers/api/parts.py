@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from producers.api.histories import Histories
 from producers.api.reading import Reader
 from producers.api.sending import CommandSender
 from producers.orders.service import OrderService
@@ -27,6 +28,7 @@ class Parts:
     reader: Reader
     commands: CommandSender
     checks: dict[str, Callable[[], str | None]]
+    histories: Histories
 
 
 def parts_of(request: Request) -> Parts:

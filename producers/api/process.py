@@ -12,6 +12,7 @@ from psycopg_pool import PoolTimeout
 
 from producers.api.app import THREADS_MAX, make_app
 from producers.api.copies import NoCopies, ValkeyCopies
+from producers.api.histories import Histories
 from producers.api.owners import KafkaOwners
 from producers.api.parts import Parts
 from producers.api.reading import Reader
@@ -50,12 +51,15 @@ def run(settings: ApiSettings) -> None:
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "client.id": "tally-api-admin"})
     workers, commands = HttpWorkers(), KafkaCommands(settings.kafka_bootstrap, codec)
     copies = ValkeyCopies(settings.redis_url) if settings.redis_url else NoCopies()
+    orders = OrderService(PostgresEventStore(orders_pool, codec))
+    reader = Reader(KafkaOwners(admin, APP_ID), workers, copies)
     parts = Parts(
-        orders=OrderService(PostgresEventStore(orders_pool, codec)),
+        orders=orders,
         find_payment_command=_finder(payments_pool, codec),
-        reader=Reader(KafkaOwners(admin, APP_ID), workers, copies),
+        reader=reader,
         commands=commands,
         checks={"orders database": lambda: _database_fault(orders_pool), "kafka": lambda: _kafka_fault(admin)},
+        histories=Histories(reader, orders, codec),
     )
 
     async def close() -> None:

@@ -18,7 +18,7 @@ from producers.api.sending import NotSent
 from producers.errors import CommandIdReused
 from producers.orders.service import Origin, command_message
 from producers.store.port import OUTCOME_DONE
-from schemas.envelope import Message, body_hash, now
+from schemas.envelope import Message, body_hash, now, to_json
 from schemas.messages import AdjustStock, ReceiveStock
 from schemas.topics import INVENTORY_COMMANDS
 
@@ -44,6 +44,16 @@ async def adjust(
 ) -> dict[str, Any]:
     """Corrects what is on hand, by a signed quantity and with a reason."""
     return await _do(wish, sku, AdjustStock(adjustment.quantity, adjustment.reason), wait_s, parts, response)
+
+
+@router.get("/stock/{sku:path}/events")
+async def history(sku: Name, wait_s: WaitS, parts: ThePart, response: Response) -> list[dict[str, Any]]:
+    """All that happened to a SKU's stock, by version."""
+    events = await parts.histories.of_single_writer("inventory", sku, wait_s)
+    if not events:
+        raise not_found("sku-not-found", "there is no such SKU")
+    stamp(response, Token("inventory", sku, len(events)))
+    return [to_json(event) for event in events]
 
 
 @router.get("/stock/{sku:path}")

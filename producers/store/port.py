@@ -126,8 +126,13 @@ class EventStore(Protocol):
     def transaction(self) -> AbstractContextManager[UnitOfWork]:
         """A unit of work that is kept when the block ends, and forgotten when it raises. Raises Busy."""
 
-    def read(self, aggregatetype: str, aggregate_id: str, from_version: int = 1) -> list[Message]:
-        """The history, by version, up to the head's version; empty for an unknown aggregate. Raises HistoryBroken."""
+    def read(
+        self, aggregatetype: str, aggregate_id: str, from_version: int = 1, to_version: int | None = None
+    ) -> list[Message]:
+        """The history, by version, from one version to another (the head's by default), both included.
+
+        Empty for an unknown aggregate. Raises HistoryBroken.
+        """
 
     def find_head(self, aggregatetype: str, aggregate_id: str) -> Head:
         """As `UnitOfWork.load_head`, in a transaction of its own."""

@@ -47,7 +47,7 @@ _INSERT_ROW = f"insert into outbox ({', '.join(outbox.COLUMNS)}) values ({', '.j
 _HISTORY = """
 select id::text, type, source, aggregatetype, aggregateid, version, created_at, correlationid, causationid,
        traceparent, payload
-from outbox where aggregatetype = %s and aggregateid = %s and version >= %s order by version
+from outbox where aggregatetype = %s and aggregateid = %s and version between %s and %s order by version
 """
 
 
@@ -118,15 +118,18 @@ class PostgresEventStore:
             except psycopg.errors.LockNotAvailable as held:
                 raise Busy(self._pool.name) from held
 
-    def read(self, aggregatetype: str, aggregate_id: str, from_version: int = 1) -> list[Message]:
+    def read(
+        self, aggregatetype: str, aggregate_id: str, from_version: int = 1, to_version: int | None = None
+    ) -> list[Message]:
         """See `EventStore.read`."""
         with self._pool.connection() as connection:
             # The head first: events that come after it was read are cut off, so no gap can show at the seam.
             head = find_head(connection, aggregatetype, aggregate_id)
-            rows = connection.execute(_HISTORY, (aggregatetype, aggregate_id, from_version)).fetchall()
-        history = [self._message(row) for row in rows if row[5] <= head.version]
-        found = [row[5] for row in rows if row[5] <= head.version]
-        if found != list(range(from_version, head.version + 1)):
+            last = head.version if to_version is None else min(to_version, head.version)
+            rows = connection.execute(_HISTORY, (aggregatetype, aggregate_id, from_version, last)).fetchall()
+        history = [self._message(row) for row in rows]
+        found = [row[5] for row in rows]
+        if found != list(range(from_version, last + 1)):
             raise HistoryBroken(head.name, head.version, found)
         return history
 

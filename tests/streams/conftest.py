@@ -135,7 +135,10 @@ class WorkerProcess:
         command = [sys.executable, "-m", "streams", "--index", str(index), "--port", str(self.port)]
         with log_file.open("wb") as out:
             self.process = subprocess.Popen(
-                command, env={**os.environ, "TALLY_KAFKA_BOOTSTRAP": bootstrap}, stdout=out, stderr=out
+                command,
+                env={**os.environ, "TALLY_KAFKA_BOOTSTRAP": bootstrap, "TALLY_DATA_DIR": str(log_file.parent)},
+                stdout=out,
+                stderr=out,
             )
 
     def get(self, path: str, **params: Any) -> httpx.Response:
