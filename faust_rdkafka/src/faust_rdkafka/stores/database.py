@@ -88,6 +88,7 @@ class Database:
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder.with_name(folder.name + ".lock"))
         self.note = Note()
+        self._closed = False
         try:
             self._open_or_wipe()
         except BaseException:
@@ -102,15 +103,35 @@ class Database:
 
     def scan(self, first: bytes) -> Iterator[tuple[bytes, bytes]]:
         """(key, value) in order of the keys from `first` on, as they are at the first step."""
+        yield from self._from(self._iterator(), _ROW + first)
+
+    def scan_with_note(self) -> tuple[Note, Iterator[tuple[bytes, bytes]]]:
+        """The note and all rows of one moment; may be read in any thread, while others write."""
+        rows = self._iterator()
+        try:
+            rows.seek(_NOTE)
+            noted = rows.valid() and rows.key() == _NOTE
+            note = unpacked(rows.value()) if noted else Note()
+        except Exception as error:
+            raise self._report(error) from error
+        return note, self._from(rows, _ROW)
+
+    def _iterator(self) -> Any:
+        try:
+            return self._database.iter()
+        except Exception as error:
+            raise self._report(error) from error
+
+    def _from(self, rows: Any, first: bytes) -> Iterator[tuple[bytes, bytes]]:
         # Not `items()`: it ends at a damaged block as if that were the end, as tried with rocksdict 0.3.29.
         try:
-            rows = self._database.iter()
-            rows.seek(_ROW + first)
+            rows.seek(first)
             while rows.valid():
                 yield rows.key()[1:], rows.value()
                 rows.next()
             rows.status()
         except Exception as error:
+            rows = None  # an iterator in a traceback would hold the directory open
             raise self._report(error) from error
 
     def write(self, pairs: Iterable[tuple[bytes, bytes | None]], note: Note) -> None:
@@ -138,6 +159,10 @@ class Database:
         """Look at each row; about 0.4 s for a million."""
         return sum(1 for _ in self.scan(b""))
 
+    def flush(self) -> None:
+        """Write what lies in memory into files, beside the log that has it already."""
+        self._database.flush()
+
     def wipe(self, why: str) -> None:
         log.warning("table store %s is wiped and will be restored: %s", self.folder, why)
         self._database.close()
@@ -146,6 +171,7 @@ class Database:
         self.note = Note()
 
     def close(self) -> None:
+        self._closed = True
         self._database.close()
         os.close(self._lock)
 
@@ -188,7 +214,9 @@ class Database:
         shutil.rmtree(away, ignore_errors=True)
         self._damaged.unlink(missing_ok=True)
 
-    def _report(self, error: Exception) -> StoreFailed:
+    def _report(self, error: Exception) -> Exception:
+        if self._closed:  # a query that began before the partition went to another worker
+            return KeyError(f"{self.folder} is not ours any more")
         failure = StoreFailed(f"{self.folder} could not be read: {error}")
         if "Corruption" in str(error):
             self._damaged.touch()
