@@ -76,6 +76,19 @@ def test_a_damaged_block_is_told_of_at_once_and_the_next_start_wipes_the_store(o
     database.close()
 
 
+def test_a_store_whose_note_is_of_another_form_is_wiped(opened: Any) -> None:
+    class OtherNote(Note):
+        def packed(self) -> bytes:
+            return b"from another release"
+
+    database, _ = opened()
+    database.write([(b"a", b"1")], OtherNote(5, 1, 1))
+    database.close()
+    database, _ = opened()
+    assert (list(database.scan(b"")), database.note) == ([], Note())
+    database.close()
+
+
 def test_a_reader_of_a_store_that_was_let_go_is_told_that_it_is_not_ours(opened: Any) -> None:
     database, told = opened()
     database.close()

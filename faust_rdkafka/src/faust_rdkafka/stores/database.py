@@ -89,6 +89,7 @@ class Database:
         self._lock = _lock(folder.with_name(folder.name + ".lock"))
         self.note = Note()
         self._closed = False
+        self._database: Any = None
         try:
             self._open_or_wipe()
         except BaseException:
@@ -189,6 +190,8 @@ class Database:
             if any(text in str(error) for text in _NOT_DAMAGE):
                 raise StoreFailed(f"{self.folder} could not be opened: {error}") from error
             log.warning("table store %s cannot be read: it is wiped and will be restored: %s", self.folder, error)
+            if self._database is not None:  # opened, but its note says nothing to us
+                self._database.close()
             self._clear()
             self._database = self._try_open()
 
