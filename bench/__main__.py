@@ -11,6 +11,7 @@ BENCHMARKS = {
     "codec": "bench.codec",
     "faust": "bench.faust_rdkafka",
     "outbox": "bench.outbox",
+    "restore": "bench.restore",
     "orders": "bench.orders",
     "reservations": "bench.reservations",
 }

@@ -98,6 +98,11 @@ class Broker:
                 rows[place] = orjson.loads(message.value())
         return rows
 
+    def table_of_bytes(self, topic: str) -> dict[tuple[int, bytes], bytes]:
+        """The same as they stand there."""
+        rows = {(m.partition(), m.key()): m.value() for m in self.read(topic)}
+        return {place: value for place, value in rows.items() if value is not None}
+
     def members(self, group: str) -> list[Any]:
         return self._admin.describe_consumer_groups([group])[group].result(10).members
 

@@ -153,12 +153,12 @@ def test_a_store_that_was_damaged_is_wiped_and_restored(fold: Any, until: Any) -
 
 
 def test_a_full_disk_ends_the_worker_and_loses_nothing(fold: Any, until: Any, tmp_path: Path) -> None:
-    """The worker's tables lie on a file system of one megabyte, in a name space of its own."""
+    """The worker's tables lie on a file system of 600 kilobytes, in a name space of its own."""
     run = fold(20_000, records_max="50")
     small = tmp_path / "tables"
     small.mkdir()
     process = run.workers.start(
-        before=("unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=1m none {small} && exec "$@"', "sh"),
+        before=("unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=600k none {small} && exec "$@"', "sh"),
         **run.settings,
     )
     assert process.wait(60) == EXIT_FATAL

@@ -58,7 +58,7 @@ def apply(rows: Any, writes: list[tuple[str, int | None]]) -> None:
 def commit(partition: TablePartition, offset: int) -> None:
     if partition.database is not None:
         pairs = [(STR.dumps(k), None if v is None else JSON.dumps(v)) for k, v in partition.changes()]
-        partition.database.write_committed(pairs, offset, partition.added())
+        partition.database.write_committed(pairs, offset, partition.added)
     partition.committed_now()
 
 

@@ -1,6 +1,7 @@
 """A Faust transport on librdkafka: records in batches, one Kafka transaction per batch, exactly once."""
 
 from .app import App
+from .checksums import Checksum
 from .codecs import BYTES, JSON, STR, Codec
 from .errors import Abandoned, Fenced, Misconfigured, NoDeadLetter, StoreFailed, TransportError
 from .fatal import EXIT_FATAL
@@ -24,6 +25,7 @@ __all__ = [
     "Table",
     "TableManager",
     "TablePartition",
+    "Checksum",
     "CommittedPartition",
     "Codec",
     "STR",

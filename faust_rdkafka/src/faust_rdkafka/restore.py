@@ -46,9 +46,9 @@ def restore(
         "group.id": "restore",  # never joined: partitions are assigned by hand
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
-        "fetch.max.bytes": 64 << 20,
-        "max.partition.fetch.bytes": 16 << 20,
-        "queued.max.messages.kbytes": 65_536,  # beside what is being written; more made nothing faster
+        "fetch.max.bytes": 16 << 20,
+        "max.partition.fetch.bytes": 4 << 20,
+        "queued.max.messages.kbytes": 32_768,
         "fetch.queue.backoff.ms": 5,
         "fetch.wait.max.ms": 10,
     }

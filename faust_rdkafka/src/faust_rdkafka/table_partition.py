@@ -19,7 +19,7 @@ class TablePartition(MutableMapping[Any, Any]):
     `savepoint` is the same for one record of a batch that is rerun record by record.
     """
 
-    __slots__ = ("number", "rows", "undo", "savepoint", "changelog_offset")
+    __slots__ = ("number", "rows", "undo", "savepoint", "changelog_offset", "added")
 
     def __init__(self, number: int, rows: MemoryRows | RocksRows | None = None) -> None:
         self.number = number
@@ -27,6 +27,7 @@ class TablePartition(MutableMapping[Any, Any]):
         self.undo: dict[Any, Any] = {}
         self.savepoint: dict[Any, Any] | None = None
         self.changelog_offset = -1
+        self.added = 0  # by how many rows `changes` differs from the committed ones
 
     @property
     def database(self) -> Database | None:
@@ -35,6 +36,8 @@ class TablePartition(MutableMapping[Any, Any]):
         return found
 
     def _touch(self, key: Any) -> None:
+        if key in self.undo and self.savepoint is None:
+            return
         old = self.rows.get(key, ABSENT)
         if key not in self.undo:
             self.undo[key] = old
@@ -106,19 +109,22 @@ class TablePartition(MutableMapping[Any, Any]):
         self.rows.forget_order()
 
     def changes(self) -> list[tuple[Any, Any]]:
-        """(key, value) of what differs from the committed rows; a value of None: deleted."""
+        """(key, value) of what differs from the committed rows; a value of None: deleted. `added` is known then."""
         rows = self.rows
         changed = []
+        self.added = 0
         for key, old in self.undo.items():
             new = rows.get(key, ABSENT)
-            if new is not old:
-                changed.append((key, None if new is ABSENT else new))
+            if new is old:
+                continue
+            if new is ABSENT:
+                self.added -= 1
+                changed.append((key, None))
+            else:
+                if old is ABSENT:
+                    self.added += 1
+                changed.append((key, new))
         return changed
-
-    def added(self) -> int:
-        """How many more rows there are than committed ones."""
-        rows = self.rows
-        return sum((key in rows) - (old is not ABSENT) for key, old in self.undo.items())
 
     def roll_back(self) -> None:
         """Back to the committed rows."""

@@ -25,7 +25,7 @@ class StoreWrites:
     def __init__(self, changed: Iterable[tuple[str, TablePartition]], stats: Stats) -> None:
         self._stats = stats
         self._targets: dict[Place, tuple[Database, int]] = {
-            (topic, rows.number): (rows.database, rows.added()) for topic, rows in changed if rows.database is not None
+            (topic, rows.number): (rows.database, rows.added) for topic, rows in changed if rows.database is not None
         }
 
     def write(self, changelogs: Sequence[Outgoing], offsets: Mapping[Place, int]) -> None:

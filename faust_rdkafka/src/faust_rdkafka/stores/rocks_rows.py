@@ -35,14 +35,16 @@ class RocksRows(MutableMapping[Any, Any]):
 
     def _find(self, key: Any) -> Any:
         value = self._dirty.get(key, _UNKNOWN)
+        return self._find_clean(key) if value is _UNKNOWN else value
+
+    def _find_clean(self, key: Any) -> Any:
+        value = self._young.get(key, _UNKNOWN)
         if value is _UNKNOWN:
-            value = self._young.get(key, _UNKNOWN)
+            value = self._old.get(key, _UNKNOWN)
             if value is _UNKNOWN:
-                value = self._old.get(key, _UNKNOWN)
-                if value is _UNKNOWN:
-                    data = self.database.get(self._keys.dumps(key))
-                    value = ABSENT if data is None else self._values.loads(data)
-                self._remember(key, value)
+                data = self.database.get(self._keys.dumps(key))
+                value = ABSENT if data is None else self._values.loads(data)
+            self._remember(key, value)
         return value
 
     def _remember(self, key: Any, value: Any) -> None:
@@ -57,7 +59,9 @@ class RocksRows(MutableMapping[Any, Any]):
         return value
 
     def get(self, key: Any, default: Any = None) -> Any:
-        value = self._find(key)
+        value = self._dirty.get(key, _UNKNOWN)
+        if value is _UNKNOWN:
+            value = self._find_clean(key)
         return default if value is ABSENT else value
 
     def __contains__(self, key: object) -> bool:
@@ -86,11 +90,16 @@ class RocksRows(MutableMapping[Any, Any]):
 
     def settle(self, keys: Mapping[Any, Any]) -> None:
         """These keys' rows equal the database's now, by a commit or by an undo: they may be forgotten."""
-        for key in keys:
-            value = self._dirty.pop(key, _UNKNOWN)
-            if value is not _UNKNOWN:
-                self._old.pop(key, None)
-                self._remember(key, value)
+        dirty = self._dirty
+        if len(keys) == len(dirty) <= self._generation_rows - len(self._young):
+            # The usual case in one step. What the old generation knows of these keys is hidden by the young one.
+            self._young.update(dirty)
+            dirty.clear()
+        else:
+            for key in keys:
+                value = dirty.pop(key, _UNKNOWN)
+                if value is not _UNKNOWN:
+                    self._remember(key, value)
         self._count = self.database.note.rows
 
     def count(self, undo: Mapping[Any, Any]) -> int:
