@@ -17,7 +17,7 @@ class Options:
 
     instance: str | None = None
     client_id: str | None = None
-    batch_records_max: int = 10_000
+    batch_records_max: int = 6_000
     batch_bytes_max: int = 8 << 20
     batch_linger_ms: float = 0
     # An open transaction holds back read_committed readers, so a dead worker's must end soon;
@@ -69,7 +69,7 @@ def consumer_config(options: Options, client: Mapping[str, Any], group: str) -> 
         "topic.metadata.refresh.fast.interval.ms": 50,  # topics made a moment ago are found at once
         "fetch.queue.backoff.ms": 5,
         "fetch.error.backoff.ms": 20,
-        "queued.max.messages.kbytes": 32768,
+        "queued.max.messages.kbytes": 16384,
         **({"group.instance.id": options.instance} if options.instance is not None else {}),
         **options.overrides("consumer"),
     }
