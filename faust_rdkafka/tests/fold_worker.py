@@ -36,6 +36,7 @@ app = App(
     instance=setting("INSTANCE", "0"),
     batch_records_max=int(setting("RECORDS_MAX", "200")),
     session_timeout_ms=6000,
+    group_protocol=setting("PROTOCOL", "classic"),
     web_enabled=False,
 )
 table = app.Table("fold")
