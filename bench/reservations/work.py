@@ -11,55 +11,47 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import cycle, islice
 from typing import Any
 
-import fastavro
 import orjson
 
+from bench.reservations import avro
 from tally.demo import dataset
 
 PARTITIONS = 4
-_PREFIX = b"\0\0\0\0\1"  # the Confluent prefix: what Tally's messages carry
 
 Stock = tuple[int, int, int]  # on_hand, reserved, version
 NOTHING: Stock = (0, 0, 0)
 
-_COMMAND = fastavro.parse_schema(
-    {
-        "type": "record",
-        "name": "Command",
-        "fields": [
-            {"name": "type", "type": "string"},
-            {"name": "order", "type": "string"},
-            {"name": "sku", "type": "string"},
-            {"name": "quantity", "type": "int"},
-            {"name": "id", "type": "int"},
-        ],
-    }
-)
-_STOCK = fastavro.parse_schema(
-    {
-        "type": "record",
-        "name": "Stock",
-        "fields": [{"name": name, "type": "long"} for name in ("on_hand", "reserved", "version")],
-    }
-)
-_OUTCOME = fastavro.parse_schema(
-    {
-        "type": "record",
-        "name": "Outcome",
-        "fields": [
-            {"name": "id", "type": "int"},
-            {"name": "order", "type": "string"},
-            {"name": "sku", "type": "string"},
-            {"name": "quantity", "type": "int"},
-            {"name": "outcome", "type": "string"},
-            {"name": "version", "type": "long"},
-        ],
-    }
-)
+COMMAND: dict[str, Any] = {
+    "type": "record",
+    "name": "Command",
+    "fields": [
+        {"name": "type", "type": "string"},
+        {"name": "order", "type": "string"},
+        {"name": "sku", "type": "string"},
+        {"name": "quantity", "type": "int"},
+        {"name": "id", "type": "int"},
+    ],
+}
+STOCK: dict[str, Any] = {
+    "type": "record",
+    "name": "Stock",
+    "fields": [{"name": name, "type": "long"} for name in ("on_hand", "reserved", "version")],
+}
+OUTCOME: dict[str, Any] = {
+    "type": "record",
+    "name": "Outcome",
+    "fields": [
+        {"name": "id", "type": "int"},
+        {"name": "order", "type": "string"},
+        {"name": "sku", "type": "string"},
+        {"name": "quantity", "type": "int"},
+        {"name": "outcome", "type": "string"},
+        {"name": "version", "type": "long"},
+    ],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,34 +66,13 @@ class Form:
     read_stock: Callable[[bytes], Stock]
 
 
-def _avro_writer(schema: Any) -> Callable[[Any], bytes]:
-    write = fastavro.schemaless_writer
-
-    def dumps(value: Any) -> bytes:
-        out = BytesIO()
-        out.write(_PREFIX)
-        write(out, schema, value)
-        return out.getvalue()
-
-    return dumps
-
-
-def _avro_reader(schema: Any) -> Callable[[bytes], Any]:
-    read, source = fastavro.schemaless_reader, BytesIO
-
-    def loads(data: bytes) -> Any:
-        return read(source(data[5:]), schema, None)
-
-    return loads
-
-
 def _form(write: Callable[[Any], Callable[[Any], bytes]], read: Callable[[Any], Callable[[bytes], Any]]) -> Form:
-    write_row, read_row = write(_STOCK), read(_STOCK)
+    write_row, read_row = write(STOCK), read(STOCK)
     return Form(
-        write(_COMMAND),
-        read(_COMMAND),
-        write(_OUTCOME),
-        read(_OUTCOME),
+        write(COMMAND),
+        read(COMMAND),
+        write(OUTCOME),
+        read(OUTCOME),
         lambda stock: write_row({"on_hand": stock[0], "reserved": stock[1], "version": stock[2]}),
         lambda data: _stock(read_row(data)),
     )
@@ -113,7 +84,7 @@ def _stock(row: dict[str, int]) -> Stock:
 
 FORMS = {
     "json": _form(lambda _: orjson.dumps, lambda _: orjson.loads),
-    "avro": _form(_avro_writer, _avro_reader),
+    "avro": _form(avro.writer, avro.reader),
 }
 
 

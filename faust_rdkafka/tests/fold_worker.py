@@ -53,6 +53,7 @@ app = App(
     store=setting("STORE", "memory://"),
     datadir=setting("DATA", "fold-data"),
     Table=HoldingTable,
+    group_protocol=setting("PROTOCOL", "classic"),
     web_enabled=False,
 )
 table = app.Table("fold")

@@ -90,8 +90,9 @@ def test_a_worker_killed_many_times_does_each_command_once(broker: Any, workers:
     kill_and_restart(Run(broker, workers, 300_000, records_max="100"), until, kills=60)
 
 
-def test_workers_join_and_leave_under_load(broker: Any, workers: Any, until: Any) -> None:
-    run = Run(broker, workers, 20_000, records_max="20")
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_workers_join_and_leave_under_load(broker: Any, workers: Any, until: Any, protocol: str) -> None:
+    run = Run(broker, workers, 20_000, records_max="20", protocol=protocol)
     first = run.start("0")
     until(lambda: run.done() > 0)
     second = run.start("1")

@@ -60,7 +60,16 @@ class App(faust.App):
         timestamp: float | None = None,
     ) -> None:
         """Put a record into the running batch's transaction. `timestamp` is in seconds."""
-        self.producer.add((topic, key, value, -1 if partition is None else partition, headers, milliseconds(timestamp)))
+        self.producer.add(
+            (
+                topic,
+                key,
+                value,
+                -1 if partition is None else partition,
+                headers,
+                0 if timestamp is None else milliseconds(timestamp),
+            )
+        )
 
     def set_aside(self, record: RawRecord, reason: str, error: BaseException) -> None:
         """Send a record's dead letter, by the hook, in the running batch's transaction; NoDeadLetter without one."""

@@ -107,13 +107,18 @@ class Consumer(FaustConsumer):
     async def on_task_error(self, exc: BaseException) -> None:
         """An agent raised, and this is still its task."""
         log.warning("an agent raised", exc_info=exc)
+        task = asyncio.current_task()
+        refs = [ref for agent in self.app.agents.values() for ref in agent._actors if ref.actor_task is task]
+        if any(not ref.stream.enable_acks for ref in refs):
+            # Inside of take(): its buffer outlives the agent in the stream that succeeds, and swallows records.
+            self.batches.give_up()
+            self.transport.fatal(exc)
+            return
         self.batches.agent_failed(exc)
         # The agent's frame holds its stream's generator. Faust leaves that to the garbage collector, whose late close
         # stops the stream under the agent's successor: so close it now and wait until it is.
         if exc.__traceback__ is not None:
             traceback.clear_frames(exc.__traceback__)
-        task = asyncio.current_task()
-        refs = [ref for agent in self.app.agents.values() for ref in agent._actors if ref.actor_task is task]
         for ref in refs:
             await asyncio.wait_for(_until_stopped(ref.stream), _CLOSE_S)
 

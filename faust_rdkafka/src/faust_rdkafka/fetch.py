@@ -47,6 +47,8 @@ class Fetcher:
         self._listener = listener
         self._stats = stats
         self._linger_s = options.batch_linger_ms / 1000
+        # KIP-848 gives and takes single partitions; the classic protocol with range whole assignments.
+        self._incremental = options.group_protocol == "consumer"
         self._lock = threading.Lock()
         self._room = threading.Event()
         self._gathered = Gathered()
@@ -216,7 +218,9 @@ class Fetcher:
 
     def _read_again(self) -> None:
         if self._starts and not self._stop:
-            self._consumer.assign(self._starts)
+            if self._incremental:
+                self._consumer.incremental_unassign(self._starts)
+            self._hand_to(self._consumer, self._starts)
         with self._lock:
             self._clear()
 
@@ -231,8 +235,17 @@ class Fetcher:
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         self._new_epoch()
         self._stats.rebalances += 1
+        held = self._starts if self._incremental else []
+        if held:
+            # Faust knows whole assignments only: what stays is given back and comes again with the rest.
+            self._in_loop(self._listener.revoked(_places(held)))
+            consumer.incremental_unassign(held)
+        self._begin(consumer, [*held, *partitions])
+
+    def _begin(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         # Waits for a previous owner's open transaction (the consumer is read_committed).
-        starts = patiently(lambda: _committed(consumer, partitions), lambda: self._stop)
+        asked = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
+        starts = patiently(lambda: _committed(consumer, asked), lambda: self._stop)
         for tp in starts:
             if tp.offset < 0:
                 # A number, not "beginning": timer batches commit the offsets of partitions that are still unread.
@@ -245,6 +258,12 @@ class Fetcher:
         self._decoders = self._in_loop(assigned) or {}
         self.lost = False
         if not self._stop:
+            self._hand_to(consumer, starts)
+
+    def _hand_to(self, consumer: Any, starts: list[TopicPartition]) -> None:
+        if self._incremental:
+            consumer.incremental_assign(starts)
+        else:
             consumer.assign(starts)
 
     def _first_offset(self, consumer: Any, tp: TopicPartition) -> int:
@@ -253,9 +272,16 @@ class Fetcher:
 
     def _on_revoke(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         self._new_epoch()
-        self._starts = []
-        self._in_loop(self._listener.revoked({TP(tp.topic, tp.partition) for tp in partitions}))
-        consumer.unassign()
+        held, self._starts = self._starts, []
+        gone = _places(partitions)
+        self._in_loop(self._listener.revoked(_places(held) | gone))
+        if not self._incremental:
+            consumer.unassign()
+            return
+        consumer.incremental_unassign(held)
+        kept = [tp for tp in held if TP(tp.topic, tp.partition) not in gone]
+        if kept and not self._stop:
+            self._begin(consumer, kept)
 
     def _on_lost(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         # Another worker may own them already; the running transaction will be refused.
@@ -283,3 +309,7 @@ def _committed(consumer: Any, partitions: list[TopicPartition]) -> list[TopicPar
         if tp.error:
             raise KafkaException(tp.error)
     return found
+
+
+def _places(partitions: list[TopicPartition]) -> set[TP]:
+    return {TP(tp.topic, tp.partition) for tp in partitions}

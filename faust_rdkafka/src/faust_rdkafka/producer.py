@@ -45,7 +45,7 @@ class Producer(FaustProducer):
         self.pool.shutdown(wait=True)
 
     def add(self, record: Outgoing) -> None:
-        if in_batch_timer.get() or current_event() is not None:
+        if current_event() is not None or in_batch_timer.get():
             self.of_batch.append(record)
         else:
             self.aside.append(record)

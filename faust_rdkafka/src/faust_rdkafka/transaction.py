@@ -50,16 +50,21 @@ class Content:
     changelog_offsets: dict[tuple[str, int], int] = field(default_factory=dict)
 
 
-class Transactions:
-    """Blocking calls, all made from the one commit thread."""
+def _producer(config: dict[str, Any]) -> Producer:
+    return Producer(config, logger=log)
 
-    def __init__(self, config: dict[str, Any], stats: Stats) -> None:
+
+class Transactions:
+    """Blocking calls, all made from the one commit thread. `make` is confluent_kafka's Producer or its like."""
+
+    def __init__(self, config: dict[str, Any], stats: Stats, make: Callable[[dict[str, Any]], Any] = _producer) -> None:
         self._config = config
         self._stats = stats
+        self._make = make
         self.stopping = threading.Event()
 
     def open(self) -> None:
-        self._producer = Producer(self._config, logger=log)
+        self._producer = self._make(self._config)
         self._patiently("init_transactions", lambda: self._producer.init_transactions(_CALL_S))
 
     def run(self, content: Content) -> None:
