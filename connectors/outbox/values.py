@@ -6,16 +6,24 @@ import base64
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 Convert = Callable[[bytes], bytes]
 
-BOOL, BYTEA, JSON, JSONB, DATE, TIMESTAMP, TIMESTAMPTZ = 16, 17, 114, 3802, 1082, 1114, 1184
-TIME = 1083
+# Types by their oid in pg_type.
+BOOL, BYTEA, JSON, JSONB, NUMERIC, BIT = 16, 17, 114, 3802, 1700, 1560
+DATE, TIME, TIMESTAMP, TIMESTAMPTZ, INTERVAL, TIMETZ = 1082, 1083, 1114, 1184, 1186, 1266
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # `2024-02-29 12:34:56.123456+02`; a year has four digits here, what lies before or beyond has no place in Kafka.
 _ZONE_HOURS = re.compile(r"[+-]\d\d$")
+_INTERVAL_PART = re.compile(r"([+-]?\d+) (year|mon|day)s?")
+_INTERVAL_TIME = re.compile(r"([+-]?)(\d+):(\d\d):(\d\d)(?:\.(\d+))?")
+# Debezium's month is the mean one: 365.25 days in twelve.
+_US_BY_UNIT = {"year": 31_557_600_000_000, "mon": 2_629_800_000_000, "day": 86_400_000_000}
+_ARRAY_TOKEN = re.compile(r'\{|\}|,|"(?:[^"\\]|\\.)*"|[^{},"]+', re.DOTALL)
+_ARRAY_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
 def raw_bytes(text: bytes) -> bytes:
@@ -42,16 +50,40 @@ def epoch_ms(text: bytes) -> int:
     return found
 
 
-def _boolean(text: bytes) -> bytes:
+def positive(text: bytes) -> int:
+    """Unix milliseconds from a number. Raises ValueError below 0."""
+    number = int(text)
+    if number < 0:
+        raise ValueError("a time before 1970")
+    return number
+
+
+def boolean(text: bytes) -> bytes:
+    """true or false."""
     return b"true" if text == b"t" else b"false"
 
 
-def _microseconds(text: bytes) -> bytes:
+def bit(text: bytes) -> bytes:
+    """A bit(1) as true or false."""
+    return b"true" if text == b"1" else b"false"
+
+
+def base64_text(text: bytes) -> bytes:
+    """A bytea in base64."""
+    return base64.b64encode(raw_bytes(text))
+
+
+def microseconds(text: bytes) -> bytes:
     """As Debezium's MicroTimestamp: digits of Unix microseconds."""
     return b"%d" % ((moment(text) - _EPOCH) // _MICROSECOND)
 
 
-def _zoned(text: bytes) -> bytes:
+def milliseconds(text: bytes) -> bytes:
+    """As Debezium's Timestamp: digits of Unix milliseconds."""
+    return b"%d" % ((moment(text) - _EPOCH) // timedelta(milliseconds=1))
+
+
+def zoned(text: bytes) -> bytes:
     """As Debezium's ZonedTimestamp: RFC 3339 in UTC with as many digits as needed, at least whole seconds."""
     # The server sends UTC (the stream sets its time zone), so a change of two characters is enough; this is the hot path.
     if text.endswith(b"+00") and text[10:11] == b" " and len(text) <= 29:
@@ -59,40 +91,66 @@ def _zoned(text: bytes) -> bytes:
     return moment(text).isoformat().replace("+00:00", "Z").encode()
 
 
-def _days(text: bytes) -> bytes:
+def zoned_time(text: bytes) -> bytes:
+    """As Debezium's ZonedTime: a timetz in UTC."""
+    content = text.decode("ascii")
+    at = datetime.fromisoformat(f"2000-01-01T{content}{':00' if _ZONE_HOURS.search(content) else ''}").astimezone(UTC)
+    fraction = f".{at.microsecond:06d}".rstrip("0") if at.microsecond else ""
+    return f"{at:%H:%M:%S}{fraction}Z".encode()
+
+
+def days(text: bytes) -> bytes:
+    """Days since 1970-01-01."""
     return b"%d" % (date.fromisoformat(text.decode("ascii")) - _EPOCH.date()).days
 
 
-def _microseconds_of_day(text: bytes) -> bytes:
+def microseconds_of_day(text: bytes) -> bytes:
+    """Since midnight."""
     found = datetime.fromisoformat(f"1970-01-01T{text.decode('ascii')}").replace(tzinfo=UTC)
     return b"%d" % ((found - _EPOCH) // _MICROSECOND)
 
 
-# Other types (numbers, text, uuid, json, jsonb) are sent as PostgreSQL writes them.
-_HEADER_BY_TYPE: dict[int, Convert] = {
-    BOOL: _boolean,
-    BYTEA: lambda text: base64.b64encode(raw_bytes(text)),
-    TIMESTAMP: _microseconds,
-    TIMESTAMPTZ: _zoned,
-    DATE: _days,
-    TIME: _microseconds_of_day,
-}
-_KEY_BY_TYPE: dict[int, Convert] = {
-    **_HEADER_BY_TYPE,
-    BYTEA: raw_bytes,
-}
+def milliseconds_of_day(text: bytes) -> bytes:
+    """Since midnight."""
+    return b"%d" % (int(microseconds_of_day(text)) // 1000)
 
 
-def header_converter(type_oid: int) -> Convert | None:
-    """How a column of this type becomes a header; None: as it is. The converter raises ValueError."""
-    return _HEADER_BY_TYPE.get(type_oid)
+def interval_us(text: bytes) -> bytes:
+    """As Debezium's MicroDuration: microseconds, with mean months. Raises ValueError."""
+    content = text.decode("ascii")
+    total = sum(int(part[1]) * _US_BY_UNIT[part[2]] for part in _INTERVAL_PART.finditer(content))
+    rest = _INTERVAL_PART.sub("", content).strip()
+    if rest:
+        time = _INTERVAL_TIME.fullmatch(rest)
+        if time is None:
+            raise ValueError("an interval of another form: IntervalStyle was changed")
+        sign, hours, minutes, seconds, fraction = time.groups()
+        of_day = (int(hours) * 3600 + int(minutes) * 60 + int(seconds)) * 1_000_000
+        of_day += int((fraction or "").ljust(6, "0"))
+        total += -of_day if sign == "-" else of_day
+    return b"%d" % total
 
 
-def key_converter(type_oid: int) -> Convert | None:
-    """How a column of this type becomes a key; None: as it is. The converter raises ValueError."""
-    return _KEY_BY_TYPE.get(type_oid)
-
-
-def payload_converter(type_oid: int) -> Convert | None:
-    """How a column of this type becomes a value: bytea unchanged, everything else as PostgreSQL writes it."""
-    return raw_bytes if type_oid == BYTEA else None
+def array_elements(text: bytes) -> list[Any]:
+    """Elements of an array's text: bytes, None for null, lists for further dimensions. Raises ValueError."""
+    content = text.decode()
+    if content.startswith("["):
+        # Bounds that do not begin at 1 stand before it.
+        content = content.partition("=")[2]
+    stack: list[list[Any]] = [[]]
+    for token in _ARRAY_TOKEN.findall(content):
+        if token == "{":
+            stack.append([])
+        elif token == "}":
+            if len(stack) == 1:
+                raise ValueError("an array that ends before it begins")
+            ended = stack.pop()
+            stack[-1].append(ended)
+        elif token.startswith('"'):
+            stack[-1].append(_ARRAY_ESCAPE.sub(r"\1", token[1:-1]).encode())
+        elif token != ",":
+            stack[-1].append(None if token == "NULL" else token.encode())
+    if len(stack) != 1 or len(stack[0]) != 1 or not isinstance(stack[0][0], list):
+        raise ValueError("no array")
+    found: list[Any] = stack[0][0]
+    return found
