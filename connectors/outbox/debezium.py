@@ -54,12 +54,14 @@ class Overrides:
 def debezium_config(options: Options, given: Overrides) -> OutboxConfig:
     """The whole configuration. Raises BadOption for every option, by name, that this version does not know."""
     source_url = _source_url(options, given.source_url)
-    bootstrap = given.bootstrap or options.get("bootstrap.servers")
+    # Each option is asked for even where the command line goes before it: so it counts as known.
+    in_file = options.get("bootstrap.servers")
+    bootstrap = given.bootstrap or in_file
     if not bootstrap:
         raise BadOption("--bootstrap is missing: a Debezium connector's file does not name the brokers")
     kafka, record_bytes_max = _producer(options)
-    slot = given.slot or options.get("slot.name", "debezium")
-    publication = given.publication or options.get("publication.name", "dbz_publication")
+    slot, publication = options.get("slot.name", "debezium"), options.get("publication.name", "dbz_publication")
+    slot, publication = given.slot or slot, given.publication or publication
     create_publication = options.one_of(
         "publication.autocreate.mode", ("all_tables", "filtered", "disabled"), "all_tables"
     )
@@ -68,7 +70,7 @@ def debezium_config(options: Options, given: Overrides) -> OutboxConfig:
     rules = routing(options, [".".join(parse_table(table)) for table in tables])
     partitions = options.number(_TOPIC_CREATION + "partitions", -1)
     replication = options.number(_TOPIC_CREATION + "replication.factor", -1)
-    name = given.name or options.name or options.get("topic.prefix") or slot
+    name = given.name or options.name or rules.schema_prefix or slot
     options.get("topic.creation.enable")
     options.refuse_the_rest()
     return OutboxConfig(

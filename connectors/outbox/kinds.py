@@ -132,8 +132,8 @@ def kind_of(column: Column, modes: TypeModes) -> Kind:
         return _timestamp(modifier)
     if oid == texts.TIME:
         return _time(modifier, modes)
-    if oid == texts.BIT and modifier == 1:
-        return _digits(texts.bit, "boolean")
+    if oid in (texts.BIT, texts.VARBIT):
+        return _digits(texts.bit, "boolean") if (oid, modifier) == (texts.BIT, 1) else _bits(modifier)
     if column.labels:
         return _string("io.debezium.data.Enum", parameters={"allowed": ",".join(column.labels)})
     return _BY_TYPE.get(oid, STRING)
@@ -149,6 +149,18 @@ def _time(modifier: int, modes: TypeModes) -> Kind:
     if _NO_MODIFIER < modifier <= _MILLISECOND_DIGITS and modes.times == "adaptive":
         return _digits(texts.milliseconds_of_day, "int32", "io.debezium.time.Time")
     return _digits(texts.microseconds_of_day, "int64", "io.debezium.time.MicroTime")
+
+
+def _bits(length: int) -> Kind:
+    schema: dict[str, Any] = {"type": "bytes", "name": "io.debezium.data.Bits", "version": 1}
+    if length != _NO_MODIFIER:
+        schema["parameters"] = {"length": str(length)}
+    return Kind(
+        lambda text: base64.b64encode(texts.bits(text)),
+        texts.bits,
+        lambda text: b'"' + base64.b64encode(texts.bits(text)) + b'"',
+        schema,
+    )
 
 
 def _decimal(modifier: int, modes: TypeModes) -> Kind:

@@ -17,10 +17,12 @@ from connectors.outbox.config import DebeziumPlacement, OutboxConfig, Routing
 from connectors.outbox.debezium import Overrides, debezium_config
 from connectors.outbox.debezium_file import Options
 from connectors.outbox.errors import BadOption
+from connectors.outbox.refused import plain_letter
 from connectors.outbox.run import run
 
 _TABLE = "public.outbox"
 _SLOT = "tally_outbox"
+_DEAD_LETTERS = "dead-letters"
 
 
 def main_standalone(argv: Sequence[str]) -> int:
@@ -47,7 +49,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--snapshot", choices=("initial", "no_data"), default=None, help="rows from before the first start (initial)"
     )
-    parser.add_argument("--no-create-topics", action="store_true", help="a row for a missing topic stops the connector")
+    parser.add_argument("--no-create-topics", action="store_true", help="a row for a missing topic is set aside")
+    parser.add_argument(
+        "--dead-letters",
+        default=None,
+        metavar="TOPIC",
+        help=f"where a row goes that Kafka can never take (default {_DEAD_LETTERS})",
+    )
+    parser.add_argument("--no-dead-letters", action="store_true", help="such a row stops the connector instead")
     parser.add_argument("--forget-position", action="store_true", help="start as for the first time")
     return parser
 
@@ -96,6 +105,8 @@ def _config(arguments: argparse.Namespace) -> OutboxConfig:
         snapshot=arguments.snapshot or config.snapshot,
         create_topics=not arguments.no_create_topics,
         forget_position=arguments.forget_position,
+        dead_letter_topic=arguments.dead_letters or _DEAD_LETTERS,
+        dead_letter=None if arguments.no_dead_letters else plain_letter,
     )
 
 

@@ -11,13 +11,19 @@ from typing import Any
 Convert = Callable[[bytes], bytes]
 
 # Types by their oid in pg_type.
-BOOL, BYTEA, JSON, JSONB, NUMERIC, BIT = 16, 17, 114, 3802, 1700, 1560
+BOOL, BYTEA, JSON, JSONB, NUMERIC, BIT, VARBIT = 16, 17, 114, 3802, 1700, 1560, 1562
 DATE, TIME, TIMESTAMP, TIMESTAMPTZ, INTERVAL, TIMETZ = 1082, 1083, 1114, 1184, 1186, 1266
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # `2024-02-29 12:34:56.123456+02`; a year has four digits here, what lies before or beyond has no place in Kafka.
 _ZONE_HOURS = re.compile(r"[+-]\d\d$")
+_FAR_DATE = re.compile(r"(\d{4,})-(\d\d)-(\d\d)( BC)?")
+_FAR_TIMESTAMP = re.compile(r"(\d{4,})-(\d\d)-(\d\d) ([\d:.]+)(?:\+00)?( BC)?")
+_DAY_US = 86_400_000_000
+_CYCLE_DAYS = 146_097
+_INFINITE_US = {b"infinity": 9_223_372_036_825_200_000, b"-infinity": -9_223_372_036_832_400_000}
+_INFINITE_DAYS = {b"infinity": (1 << 31) - 1, b"-infinity": -(1 << 31)}
 _INTERVAL_PART = re.compile(r"([+-]?\d+) (year|mon|day)s?")
 _INTERVAL_TIME = re.compile(r"([+-]?)(\d+):(\d\d):(\d\d)(?:\.(\d+))?")
 # Debezium's month is the mean one: 365.25 days in twelve.
@@ -34,7 +40,7 @@ def raw_bytes(text: bytes) -> bytes:
 
 
 def moment(text: bytes) -> datetime:
-    """An aware UTC moment from a timestamp (taken as UTC) or timestamptz. Raises ValueError, also for `infinity`."""
+    """An aware UTC moment from a timestamp (taken as UTC) or timestamptz of the years 1 to 9999. Raises ValueError."""
     content = text.decode("ascii")
     if _ZONE_HOURS.search(content):
         content += ":00"
@@ -42,9 +48,25 @@ def moment(text: bytes) -> datetime:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
+def epoch_us(text: bytes) -> int:
+    """Unix microseconds of a timestamp of any year; for infinity what Debezium sends. Raises ValueError."""
+    try:
+        return (moment(text) - _EPOCH) // _MICROSECOND
+    except ValueError:
+        pass
+    if text in _INFINITE_US:
+        return _INFINITE_US[text]
+    found = _FAR_TIMESTAMP.fullmatch(text.decode("ascii"))
+    if found is None:
+        raise ValueError("no timestamp in UTC")
+    return _days_of(found[1], found[2], found[3], found[5]) * _DAY_US + _time_us(found[4].encode())
+
+
 def epoch_ms(text: bytes) -> int:
     """Unix milliseconds, never negative: Kafka has no time before 1970. Raises ValueError."""
-    found = (moment(text) - _EPOCH) // timedelta(milliseconds=1)
+    found = epoch_us(text) // 1000
+    if text in _INFINITE_US:
+        raise ValueError("an infinite time")
     if found < 0:
         raise ValueError("a time before 1970")
     return found
@@ -75,12 +97,14 @@ def base64_text(text: bytes) -> bytes:
 
 def microseconds(text: bytes) -> bytes:
     """As Debezium's MicroTimestamp: digits of Unix microseconds."""
-    return b"%d" % ((moment(text) - _EPOCH) // _MICROSECOND)
+    return b"%d" % epoch_us(text)
 
 
 def milliseconds(text: bytes) -> bytes:
     """As Debezium's Timestamp: digits of Unix milliseconds."""
-    return b"%d" % ((moment(text) - _EPOCH) // timedelta(milliseconds=1))
+    if text in _INFINITE_US:
+        return b"%d" % _INFINITE_US[text]
+    return b"%d" % (epoch_us(text) // 1000)
 
 
 def zoned(text: bytes) -> bytes:
@@ -88,7 +112,11 @@ def zoned(text: bytes) -> bytes:
     # The server sends UTC (the stream sets its time zone), so a change of two characters is enough; this is the hot path.
     if text.endswith(b"+00") and text[10:11] == b" " and len(text) <= 29:
         return text[:10] + b"T" + text[11:-3] + b"Z"
-    return moment(text).isoformat().replace("+00:00", "Z").encode()
+    try:
+        return moment(text).isoformat().replace("+00:00", "Z").encode()
+    except ValueError:
+        # A year beyond four digits, one before Christ, infinity: as PostgreSQL writes it.
+        return text
 
 
 def zoned_time(text: bytes) -> bytes:
@@ -100,19 +128,41 @@ def zoned_time(text: bytes) -> bytes:
 
 
 def days(text: bytes) -> bytes:
-    """Days since 1970-01-01."""
-    return b"%d" % (date.fromisoformat(text.decode("ascii")) - _EPOCH.date()).days
+    """Days since 1970-01-01 of a date of any year; for infinity the ends of 32 bits. Raises ValueError."""
+    if text in _INFINITE_DAYS:
+        return b"%d" % _INFINITE_DAYS[text]
+    found = _FAR_DATE.fullmatch(text.decode("ascii"))
+    if found is None:
+        raise ValueError("no date")
+    return b"%d" % _days_of(*found.groups())
 
 
 def microseconds_of_day(text: bytes) -> bytes:
-    """Since midnight."""
-    found = datetime.fromisoformat(f"1970-01-01T{text.decode('ascii')}").replace(tzinfo=UTC)
-    return b"%d" % ((found - _EPOCH) // _MICROSECOND)
+    """Since midnight; 24:00:00 is one."""
+    return b"%d" % _time_us(text)
 
 
 def milliseconds_of_day(text: bytes) -> bytes:
     """Since midnight."""
-    return b"%d" % (int(microseconds_of_day(text)) // 1000)
+    return b"%d" % (_time_us(text) // 1000)
+
+
+def bits(text: bytes) -> bytes:
+    """A bit string's bytes, the last bit the lowest of the first byte, as Debezium's Bits."""
+    return int(text, 2).to_bytes((len(text) + 7) // 8, "little")
+
+
+def _time_us(text: bytes) -> int:
+    hours, minutes, seconds = text.split(b":")
+    whole, _, fraction = seconds.partition(b".")
+    return (int(hours) * 3600 + int(minutes) * 60 + int(whole)) * 1_000_000 + int(fraction.ljust(6, b"0"))
+
+
+def _days_of(year: str, month: str, day: str, era: str | None) -> int:
+    """Days since 1970-01-01: a year of the Gregorian calendar's 400-year cycle, and the cycles apart."""
+    number = 1 - int(year) if era else int(year)
+    cycles, within = divmod(number - 2000, 400)
+    return cycles * _CYCLE_DAYS + (date(2000 + within, int(month), int(day)) - _EPOCH.date()).days
 
 
 def interval_us(text: bytes) -> bytes:
