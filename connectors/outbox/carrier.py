@@ -14,6 +14,7 @@ import structlog
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.errors import InvalidOperation, MalformedStream
 from connectors.outbox.metrics import Metrics
+from connectors.outbox.outboxes import Outboxes
 from connectors.outbox.pgoutput import (
     BEGIN,
     COMMIT,
@@ -48,9 +49,15 @@ class Carrier:
     """Carries one stream until it breaks or `stop` is set; a new one is made for each stream."""
 
     def __init__(
-        self, config: OutboxConfig, stream: Stream, publisher: Publisher, sender: Sender, metrics: Metrics
+        self,
+        config: OutboxConfig,
+        stream: Stream,
+        publisher: Publisher,
+        sender: Sender,
+        metrics: Metrics,
+        outboxes: Outboxes,
     ) -> None:
-        self._config, self._window, self._metrics = config, config.window, metrics
+        self._config, self._window, self._metrics, self._outboxes = config, config.window, metrics, outboxes
         self._stream, self._publisher, self._sender = stream, publisher, sender
         self._routes: dict[int, Route | None] = {}
         self._in_transaction = False
@@ -193,8 +200,7 @@ class Carrier:
     def _other(self, kind: int, frame: bytes) -> None:
         if kind == RELATION:
             relation = read_relation(frame, MESSAGE_AT)
-            ours = (relation.schema, relation.name) == self._config.schema_and_table
-            self._routes[relation.oid] = Route(self._config.routing, relation.columns) if ours else None
+            self._routes[relation.oid] = self._outboxes.route(relation)
             return
         decode(frame, MESSAGE_AT)
         if (

@@ -21,9 +21,7 @@ from connectors.outbox.database import (
     Slot,
     connect,
     demand_logical,
-    ensure_publication,
     find_slot,
-    table_columns,
     wait_until_free,
 )
 from connectors.outbox.errors import (
@@ -38,7 +36,9 @@ from connectors.outbox.errors import (
 )
 from connectors.outbox.kafka_log import kafka_logger
 from connectors.outbox.metrics import Metrics
+from connectors.outbox.outboxes import Outboxes
 from connectors.outbox.positions import StoredPosition, format_position
+from connectors.outbox.publication import ensure_publication
 from connectors.outbox.publisher import Publisher
 from connectors.outbox.sender import Sender, Suspicion
 from connectors.outbox.snapshot import send_snapshot
@@ -60,7 +60,7 @@ class Connector:
     def __init__(self, config: OutboxConfig, stop: threading.Event, metrics: Metrics) -> None:
         self._config, self._stop, self._metrics = config, stop, metrics
         self._admin = AdminClient(_admin_settings(config), logger=kafka_logger())
-        self._topics = Topics(self._admin, config.record_bytes_max, config.create_topics)
+        self._topics = Topics(self._admin, config)
         self._suspicion = Suspicion()
         self._publisher: Publisher | None = None
         self._stream: Stream | None = None
@@ -141,7 +141,8 @@ class Connector:
         config, server = self._config, stream.identify()
         with connect(config) as database:
             demand_logical(database)
-            ensure_publication(database, config, table_columns(database, config))
+            outboxes = Outboxes.describe(database, config)
+            ensure_publication(database, config, outboxes)
             publisher = self._publisher
             if publisher is None:
                 if self._has_run:
@@ -159,7 +160,7 @@ class Connector:
             wait_until_free(database, config, self._stop.is_set, may_end=True)
         sender = Sender(config, publisher, self._topics, self._metrics, self._suspicion)
         if isinstance(start, FirstTime):
-            stored = self._begin_anew(stream, server, sender, found.slot)
+            stored = self._begin_anew(stream, server, sender, outboxes, found.slot)
         else:
             stored = start.stored
             if found.stored is not None and found.stored.timeline != stored.timeline:
@@ -167,7 +168,7 @@ class Connector:
                     "the server is on a new timeline, which holds all that is stored", timeline=stored.timeline
                 )
         self._stored, self._forget, self._has_run = stored, False, True
-        return Carrier(config, stream, publisher, sender, self._metrics), stored
+        return Carrier(config, stream, publisher, sender, self._metrics, outboxes), stored
 
     def _take_over(self) -> Publisher:
         self._metrics.state = "TAKING_OVER"
@@ -181,7 +182,9 @@ class Connector:
         _log.info("taken over", stored=None if self._stored is None else format_position(self._stored.position))
         return publisher
 
-    def _begin_anew(self, stream: Stream, server: System, sender: Sender, slot: Slot | None) -> StoredPosition:
+    def _begin_anew(
+        self, stream: Stream, server: System, sender: Sender, outboxes: Outboxes, slot: Slot | None
+    ) -> StoredPosition:
         """First start. 1. announce; 2. make the slot; 3. the rows before it and its position, in one batch."""
         config, publisher = self._config, self._publisher
         if publisher is None:
@@ -202,7 +205,7 @@ class Connector:
                 if self._stop.is_set():
                     raise Stopped("asked to end during the first copy")
 
-            sent = send_snapshot(config, snapshot, sender, after_each_fetch)
+            sent = send_snapshot(config, snapshot, sender, outboxes, after_each_fetch)
         sender.settle()
         stored = StoredPosition(server.system, server.timeline, config.slot, position)
         publisher.commit(stored)

@@ -24,6 +24,18 @@ class Refusal:
 class LetterRecord:
     """A dead letter, ready to be sent. The same refusal must give the same letter: it may be made again after an abort."""
 
-    key: bytes
-    value: bytes
+    key: bytes | None
+    value: bytes | None
     headers: Headers
+
+
+def plain_letter(refusal: Refusal) -> LetterRecord:
+    """The row's own key, value and headers, and beside them which row it was and why: read without any schema."""
+    about = {
+        "dead_letter.reason": refusal.reason,
+        "dead_letter.row_id": refusal.row_id,
+        "dead_letter.topic": refusal.topic or "",
+        "dead_letter.connector": refusal.connector,
+    }
+    headers: Headers = [*refusal.headers, *((name, text.encode()) for name, text in about.items())]
+    return LetterRecord(refusal.key, refusal.value, headers)

@@ -99,7 +99,10 @@ class Outbox:
         return OutboxConfig(**(given | {"slot": self.name, "routing": routing, "create_topics": True} | changes))
 
     def start(self, **changes: Any) -> Running:
-        self.running.append(Running(self.config(**changes)))
+        return self.start_with(self.config(**changes))
+
+    def start_with(self, config: OutboxConfig) -> Running:
+        self.running.append(Running(config))
         return self.running[-1]
 
     def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -156,9 +159,9 @@ class Outbox:
         try:
             found: list[Any] = []
             known = consumer.list_topics(timeout=20).topics
-            places = [
-                TopicPartition(name, part, 0) for name in (topics or self.topics()) for part in known[name].partitions
-            ]
+            # One answer decides what there is: a topic just made is not known to every question yet.
+            names = topics or [name for name in known if name.startswith(self.name + ".")]
+            places = [TopicPartition(name, part, 0) for name in names for part in known[name].partitions]
             consumer.assign(places)
             ended = 0
             while ended < len(places):
