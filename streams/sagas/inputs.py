@@ -19,7 +19,7 @@ from schemas.messages import (
 from schemas.topics import SAGAS_DEADLINES, SAGAS_EVENTS
 from streams.errors import UnexpectedMessage
 from streams.outgoing import SAGA_SOURCE, Address, Outgoing, follow
-from streams.sagas.folding import stamp
+from streams.sagas.engine.folding import stamp
 from streams.sagas.order import Command, decide
 from streams.sagas.state import OrderSaga, Row, from_row, to_row
 

@@ -4,74 +4,62 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from schemas.envelope import from_rfc3339, to_rfc3339
 from schemas.messages import SagaLine
+from streams.sagas.engine.state import NO_LINE, WHOLE, Place, Refusal, SagaState, Status, Verdict
 
-# In `due`, beside the names of steps: the whole order's deadline.
-ORDER_DEADLINE = "order"
-# In `awaited` and `refusals`: the place of a step that does not fan out.
-NO_LINE = 0
+__all__ = [
+    "NO_LINE",
+    "ORDER_DEADLINE",
+    "OrderSaga",
+    "Place",
+    "Refusal",
+    "Row",
+    "Status",
+    "due_of",
+    "from_row",
+    "to_row",
+]
+
+ORDER_DEADLINE = WHOLE
+# The order's statuses, as its events show them; the last four are also outcomes of the saga.
+CREATED, CONFIRMED, REJECTED = "CREATED", "CONFIRMED", "REJECTED"
+CANCELLED, SHIPPED = "CANCELLED", "SHIPPED"
 
 Row = dict[str, Any]
-Place = tuple[str, int]
-
-
-class Status(StrEnum):
-    """Where the saga is; RUNNING also while the goods of a confirmed order leave."""
-
-    UNKNOWN = "UNKNOWN"
-    RUNNING = "RUNNING"
-    COMPENSATING = "COMPENSATING"
-    ENDED = "ENDED"
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A step (or one line of it) that was refused."""
-
-    step: str
-    line: int
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class OrderSaga:
-    """`order_status` is the order's as seen in its events; `awaited` holds the answers that are still to come."""
+class OrderSaga(SagaState):
+    """`order_status` is the order's as seen in its events; money in minor units of `currency`."""
 
     order_id: str = ""
-    saga_id: str = ""
-    correlation_id: str = ""
-    version: int = 0
-    status: Status = Status.UNKNOWN
-    outcome: str | None = None
-    reason: str | None = None
     order_status: str = ""
     customer_id: str = ""
     currency: str = ""
     total_minor: int = 0
     payment_method: str = ""
     payment_reference: str = ""
-    started_at: datetime | None = None
     lines: tuple[SagaLine, ...] = ()
-    awaited: frozenset[Place] = frozenset()
-    refusals: tuple[Refusal, ...] = ()
-    attempts: tuple[tuple[str, int], ...] = ()
-    due: tuple[tuple[str, datetime], ...] = ()
 
-    def attempts_of(self, step: str) -> int:
-        """How often a step was started; 0 for one that was not."""
-        return dict(self.attempts).get(step, 0)
+    @property
+    def subject(self) -> str:
+        """The order's id."""
+        return self.order_id
 
-    def awaits(self, step: str) -> bool:
-        """Whether an answer of the step is still to come."""
-        return any(name == step for name, _ in self.awaited)
+    @property
+    def verdict(self) -> Verdict:
+        """The order arbitrates."""
+        if self.order_status in (REJECTED, CANCELLED):
+            return Verdict.GIVEN_UP
+        return Verdict.KEPT if self.order_status in (CONFIRMED, SHIPPED) else Verdict.UNDECIDED
 
-    def refusals_of(self, step: str) -> list[Refusal]:
-        """What was refused of a step, by line."""
-        return sorted((found for found in self.refusals if found.step == step), key=lambda found: found.line)
+    @property
+    def given_up_as(self) -> str:
+        """REJECTED or CANCELLED."""
+        return self.order_status
 
     @property
     def summary(self) -> str:
