@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from .restore_jobs import Changelog
+from .errors import cause
+from .restore_jobs import DEFAULT_DELETE_RETENTION_MS, Changelog
+
+log = logging.getLogger(__name__)
 
 _WITHIN_S = 10.0
+_RETENTION = "delete.retention.ms"
+_NOT_ALLOWED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 
 
 def describe(client: Mapping[str, Any], topics: Sequence[str]) -> dict[str, Changelog]:
@@ -22,12 +28,19 @@ def describe(client: Mapping[str, Any], topics: Sequence[str]) -> dict[str, Chan
         resource.name: future for resource, future in admin.describe_configs(asked, request_timeout=_WITHIN_S).items()
     }
     return {
-        name: Changelog(
-            _bytes_of(future.result(_WITHIN_S).topic_id),
-            int(configs[name].result(_WITHIN_S)["delete.retention.ms"].value),
-        )
+        name: Changelog(_bytes_of(future.result(2 * _WITHIN_S).topic_id), _retention_ms(name, configs[name]))
         for name, future in described.items()
     }
+
+
+def _retention_ms(topic: str, configs: Any) -> int:
+    try:
+        return int(configs.result(2 * _WITHIN_S)[_RETENTION].value)
+    except KafkaException as error:
+        if cause(error).code() not in _NOT_ALLOWED:
+            raise
+        log.warning("%s of %s may not be read: Kafka's default of a day is taken", _RETENTION, topic)
+        return DEFAULT_DELETE_RETENTION_MS
 
 
 def _bytes_of(topic_id: Any) -> bytes:

@@ -103,14 +103,15 @@ def _read(
     try:
         reader.assign([TopicPartition(topic, number, job.start) for (topic, number), job in left.items()])
         while left and not stopping():
-            messages = reader.consume(_READ_AT_ONCE, 0.05)
-            for message in messages:
+            count = 0
+            for message in reader.consume(_READ_AT_ONCE, 0.05):
                 place = (message.topic(), message.partition())
                 error = message.error()
                 if error is None:
                     job = unread[place]
                     job.read[message.key()] = message.value()
                     job.last = message.offset()
+                    count += 1
                 elif error.code() == KafkaError._PARTITION_EOF:
                     # An earlier EOF is the last stable offset of an open transaction: its end is yet to come.
                     if place in left and message.offset() >= left[place].end:
@@ -121,7 +122,7 @@ def _read(
                     log.warning("restore of %s[%d]: %s; reading on", *place, error)
             for job in unread.values():
                 job.take_over()
-            progress.read(len(messages))
+            progress.read(count)
         return not left
     finally:
         reader.close()

@@ -14,6 +14,8 @@ from .table_partition import TablePartition
 # Whether a key is new is looked up for so many records of a tail; after more, all rows are counted once.
 _LOOKED_UP_MAX = 50_000
 
+DEFAULT_DELETE_RETENTION_MS = 86_400_000  # Kafka's
+
 Pairs = dict[bytes, bytes | None]
 
 
@@ -22,7 +24,7 @@ class Changelog:
     """What the broker says of a changelog topic."""
 
     topic_id: bytes = NO_TOPIC
-    delete_retention_ms: int = 86_400_000  # Kafka's default
+    delete_retention_ms: int = DEFAULT_DELETE_RETENTION_MS
 
 
 @dataclass
