@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from faust_rdkafka import App, BatchSchema, run
+from faust_rdkafka import App, BatchSchema, RawRecord, run
 
 
 def setting(name: str, default: str = "") -> str:
@@ -30,6 +31,16 @@ async def hold(place: str) -> None:
             await asyncio.sleep(0.01)
 
 
+def letter(record: RawRecord, reason: str, error: BaseException) -> Any:
+    return setting("LETTERS"), record.key, record.value, [("reason", f"{reason}: {type(error).__name__}".encode())]
+
+
+def die_of(command: dict[str, Any]) -> None:
+    """As compiled code does that writes where it must not: no exception, no clean-up."""
+    if str(command["n"]) == setting("DEADLY"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 app = App(
     setting("APP"),
     broker=f"rdkafka://{setting('BOOTSTRAP')}",
@@ -38,6 +49,8 @@ app = App(
     session_timeout_ms=6000,
     group_protocol=setting("PROTOCOL", "classic"),
     web_enabled=False,
+    **({"datadir": setting("DATADIR")} if setting("DATADIR") else {}),
+    **({"dead_letter": letter} if setting("LETTERS") else {}),
 )
 table = app.Table("fold")
 out = setting("OUT")
@@ -49,6 +62,7 @@ if setting("MODE", "batch") == "batch":
         async for batch in batches:
             rows = table.partition(batch.partition)
             for key, command in zip(batch.keys, batch.values, strict=True):
+                die_of(command)
                 row = rows[key.decode()] = fold(rows.get(key.decode()), command)
                 app.emit(out, key, orjson.dumps({"n": command["n"], **row}))
             await hold("batch")

@@ -2,7 +2,7 @@
 
 from .app import App
 from .codecs import BYTES, JSON, STR, Codec
-from .errors import Abandoned, Fenced, Misconfigured, NoDeadLetter, TransportError
+from .errors import Abandoned, EndsTheProcess, Fenced, Misconfigured, NoDeadLetter, TransportError
 from .fatal import EXIT_FATAL
 from .options import Options
 from .partitioner import partition_of
@@ -12,6 +12,7 @@ from .running import run
 from .stats import Stats
 from .table import Table
 from .table_partition import CommittedPartition, TablePartition
+from .watching import Lag
 
 __all__ = [
     "App",
@@ -31,6 +32,8 @@ __all__ = [
     "JSON",
     "Options",
     "Stats",
+    "Lag",
+    "EndsTheProcess",
     "partition_of",
     "EXIT_FATAL",
     "TransportError",

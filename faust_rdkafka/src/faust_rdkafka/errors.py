@@ -3,6 +3,7 @@
 TransportError
 ├── Misconfigured            the program or the topics do not fit together; does not heal by a retry
 ├── NoDeadLetter             a record could not be handled and there is no hook to set it aside
+├── EndsTheProcess           a record was in work each time that the process was killed; why its dead letter was made
 ├── Abandoned                the batch's partitions were taken away; the next owner does its work
 └── Fenced                   another instance has taken over, or librdkafka cannot go on: the process must end
 """
@@ -41,6 +42,10 @@ class Misconfigured(TransportError):
 
 class NoDeadLetter(TransportError):
     """A record could not be handled, and no `dead_letter` hook says what to do with it."""
+
+
+class EndsTheProcess(TransportError):
+    """Processes ended without a word while they had this record in work."""
 
 
 class Abandoned(TransportError):
