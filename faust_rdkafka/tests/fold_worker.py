@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import orjson
 from faust_rdkafka.stores.database import Database
 
-from faust_rdkafka import App, BatchSchema, Table, run
+from faust_rdkafka import App, BatchSchema, RawRecord, Table, run
 
 
 def setting(name: str, default: str = "") -> str:
@@ -44,6 +45,16 @@ class HoldingTable(Table):
     Database = HoldingDatabase
 
 
+def letter(record: RawRecord, reason: str, error: BaseException) -> Any:
+    return setting("LETTERS"), record.key, record.value, [("reason", f"{reason}: {type(error).__name__}".encode())]
+
+
+def die_of(command: dict[str, Any]) -> None:
+    """As compiled code does that writes where it must not: no exception, no clean-up."""
+    if str(command["n"]) == setting("DEADLY"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 app = App(
     setting("APP"),
     broker=f"rdkafka://{setting('BOOTSTRAP')}",
@@ -51,10 +62,11 @@ app = App(
     batch_records_max=int(setting("RECORDS_MAX", "200")),
     session_timeout_ms=6000,
     store=setting("STORE", "memory://"),
-    datadir=setting("DATA", "fold-data"),
+    datadir=setting("DATADIR", "fold-data"),
     Table=HoldingTable,
     group_protocol=setting("PROTOCOL", "classic"),
     web_enabled=False,
+    **({"dead_letter": letter} if setting("LETTERS") else {}),
 )
 table = app.Table("fold")
 out = setting("OUT")
@@ -74,6 +86,7 @@ if setting("MODE", "batch") == "batch":
         async for batch in batches:
             rows = table.partition(batch.partition)
             for key, command in zip(batch.keys, batch.values, strict=True):
+                die_of(command)
                 row = rows[key.decode()] = fold(rows.get(key.decode()), command)
                 app.emit(out, key, orjson.dumps({"n": command["n"], **row}))
             await hold("batch")

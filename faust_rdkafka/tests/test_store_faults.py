@@ -30,7 +30,7 @@ class StoredFold:
             "src": self.src,
             "out": self.out,
             "store": "rocksdb://",
-            "data": str(data / "tables"),
+            "datadir": str(data / "tables"),
             "restored": str(data / "restored"),
             **settings,
         }

@@ -3,7 +3,15 @@
 from .app import App
 from .checksums import Checksum
 from .codecs import BYTES, JSON, STR, Codec
-from .errors import Abandoned, Fenced, Misconfigured, NoDeadLetter, StoreFailed, TransportError
+from .errors import (
+    Abandoned,
+    EndsTheProcess,
+    Fenced,
+    Misconfigured,
+    NoDeadLetter,
+    StoreFailed,
+    TransportError,
+)
 from .fatal import EXIT_FATAL
 from .options import Options
 from .partitioner import partition_of
@@ -13,6 +21,7 @@ from .running import run
 from .stats import Stats
 from .table import Table
 from .table_partition import CommittedPartition, TablePartition
+from .watching import Lag
 
 __all__ = [
     "App",
@@ -33,6 +42,8 @@ __all__ = [
     "JSON",
     "Options",
     "Stats",
+    "Lag",
+    "EndsTheProcess",
     "partition_of",
     "EXIT_FATAL",
     "TransportError",

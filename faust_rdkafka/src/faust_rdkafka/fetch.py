@@ -59,9 +59,12 @@ class Fetcher:
         self._subscription: list[str] | None = None
         self._starts: list[TopicPartition] = []
         self._decoders: dict[TP, BatchSchema] = {}
+        self.decode_ahead = False  # the first batch is decoded where a death can be told apart
         self.epoch = 0  # counts assignments and revocations: what was read before a change is never used after it
         self.metadata: Any = None  # the group's, of the present assignment
         self.lost = False
+        self.ends: dict[TP, int] = {}  # known ends of the partitions, at most `_IDLE_S` old while polling
+        self._ends_at = 0.0
 
     # -- event loop
 
@@ -113,6 +116,7 @@ class Fetcher:
             self._loop.call_soon_threadsafe(self._listener.failed, error)
 
     def _gather(self) -> None:
+        self._note_ends()
         room = self._refill()
         if room <= 0 and not self._dropping:
             self._room.wait(_IDLE_S)
@@ -137,6 +141,21 @@ class Fetcher:
             self._hand_over()
         self._stats.fetch_s += time.perf_counter() - began
 
+    def _note_ends(self) -> None:
+        """The high watermarks that the last fetches brought; nothing is asked of the broker.
+
+        In this thread: called from another one it waits for the poll that goes on here, for ever as seen.
+        """
+        now = time.monotonic()
+        if now < self._ends_at + _IDLE_S:
+            return
+        self._ends_at = now
+        ends = {}
+        for tp in self._starts:
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(tp.topic, tp.partition), cached=True)
+            ends[TP(tp.topic, tp.partition)] = int(high)
+        self.ends = ends
+
     def _patience_s(self) -> float:
         with self._lock:
             if self._hungry and self._gathered.count:
@@ -145,7 +164,12 @@ class Fetcher:
 
     def _keep(self, messages: list[Message]) -> None:
         groups, others = by_partition(messages)
-        runs = [(decoded(tp, group, self._decoders), size_of(group)) for tp, group in groups.items()]
+        decoders = self._decoders if self.decode_ahead else {}
+        began = time.perf_counter()
+        runs = [(decoded(tp, group, decoders), size_of(group)) for tp, group in groups.items()]
+        took_s = time.perf_counter() - began
+        self._stats.decode_s += took_s
+        self._stats.fetch_s -= took_s  # the caller counts the whole
         with self._lock:
             fits = self._gathered.size_bytes + sum(size for _, size in runs) <= self._options.batch_bytes_max
             if fits and not self._carry:

@@ -21,7 +21,7 @@ _GC_THRESHOLDS = (50_000, 20, 50)
 async def run(app: App) -> int:
     """Start the app, stop it in order at SIGTERM or SIGINT; the exit code: 0, or 70 when it crashed.
 
-    Python's garbage collector is told to look less often, unless its thresholds were changed before.
+    SIGUSR1 asks for one line about the worker, in the log. Python's garbage collector is told to look less often, unless its thresholds were changed before.
     """
     if gc.get_threshold() == _GC_DEFAULT:
         gc.set_threshold(*_GC_THRESHOLDS)
@@ -29,6 +29,7 @@ async def run(app: App) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGUSR1, lambda: log.warning("%s", app.line()))
     app.finalize()
     await app.start()
     stopped = loop.create_task(stop.wait())
@@ -39,7 +40,7 @@ async def run(app: App) -> int:
         stopped.cancel()
         crashed.cancel()
         await app.stop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             loop.remove_signal_handler(number)
     if app.crashed:
         log.critical("worker ends: %r", app.crash_reason, exc_info=app.crash_reason)
