@@ -25,7 +25,10 @@ _TAKEOVER_SLACK_S = 5.0
 _LINK = {"connect_timeout": "10", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3"}
 
 # Values are read as text, so the texts must not depend on the server's settings.
-_TEXT_FORMS = "-c timezone=UTC -c datestyle=ISO -c bytea_output=hex -c extra_float_digits=1 -c intervalstyle=postgres"
+_TEXT_FORMS = (
+    "-c timezone=UTC -c datestyle=ISO -c bytea_output=hex -c extra_float_digits=1 -c intervalstyle=postgres "
+    "-c lc_monetary=C"
+)
 
 
 def connect(config: OutboxConfig, replication: bool = False) -> psycopg.Connection:

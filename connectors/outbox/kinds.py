@@ -21,6 +21,8 @@ _MILLISECOND_DIGITS = 3
 _NO_MODIFIER = -1
 # Java writes a BigDecimal with an exponent only beyond six leading zeros.
 _PLAIN_SCALE = 6
+# As of a numeric(19,2).
+_MONEY_MODIFIER = (19 << 16 | 2) + 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ def kind_of(column: Column, modes: TypeModes) -> Kind:
         return _array(kind_of(Column("", element, modifier), modes))
     if oid == texts.NUMERIC:
         return _decimal(modifier, modes)
+    if oid == texts.MONEY:
+        return _money(modes)
     if oid == texts.TIMESTAMP:
         return _timestamp(modifier)
     if oid == texts.TIME:
@@ -182,6 +186,19 @@ def _decimal(modifier: int, modes: TypeModes) -> Kind:
     }
     text: Convert | None = _java_decimal if scale > _PLAIN_SCALE else None
     return Kind(text, text, _same if modes.decimal_numeric else _unscaled, schema)
+
+
+def _money(modes: TypeModes) -> Kind:
+    """A decimal of two digits whose text carries a sign of currency and commas."""
+    digits, amount = texts.money_digits, _decimal(_MONEY_MODIFIER, modes)
+    schema = {**amount.schema, "parameters": {"scale": "2"}} if amount.schema["type"] == "bytes" else amount.schema
+    convert, as_json = amount.header or _same, amount.json
+    return Kind(
+        lambda text: convert(digits(text)),
+        lambda text: convert(digits(text)),
+        lambda text: as_json(digits(text)),
+        schema,
+    )
 
 
 def _java_decimal(text: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 Convert = Callable[[bytes], bytes]
 
 # Types by their oid in pg_type.
-BOOL, BYTEA, JSON, JSONB, NUMERIC, BIT, VARBIT = 16, 17, 114, 3802, 1700, 1560, 1562
+BOOL, BYTEA, JSON, JSONB, NUMERIC, BIT, VARBIT, MONEY = 16, 17, 114, 3802, 1700, 1560, 1562, 790
 DATE, TIME, TIMESTAMP, TIMESTAMPTZ, INTERVAL, TIMETZ = 1082, 1083, 1114, 1184, 1186, 1266
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -145,6 +145,11 @@ def microseconds_of_day(text: bytes) -> bytes:
 def milliseconds_of_day(text: bytes) -> bytes:
     """Since midnight."""
     return b"%d" % (_time_us(text) // 1000)
+
+
+def money_digits(text: bytes) -> bytes:
+    """The amount of a money as the locale C writes it: -$1,234.50 is -1234.50."""
+    return text.replace(b"$", b"").replace(b",", b"")
 
 
 def bits(text: bytes) -> bytes:
