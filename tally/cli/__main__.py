@@ -10,6 +10,7 @@ from tally.cli import (
     dead_letters,
     demo,
     doctor,
+    fsck,
     groups,
     itself,
     orders,
@@ -26,7 +27,7 @@ from tally.cli import (
 from tally.cli.failures import VerbGroup
 
 # Modules whose verbs stand at the top, in the order of the help.
-TOP = (start.app, demo.app, processes.app, publish.app, consume.app, audit.app, doctor.app, itself.app)
+TOP = (start.app, demo.app, processes.app, publish.app, consume.app, audit.app, fsck.app, doctor.app, itself.app)
 # Groups of verbs by name.
 GROUPS = {
     "topics": topics.app,
