@@ -149,6 +149,12 @@ def _probes(settings: Settings, health: Questions, registry: CollectorRegistry, 
         yield
 
 
+def _serve_standalone(metrics: Metrics, name: str, host: str, port: int) -> Probes:
+    registry = _registry()
+    registry.register(OutboxFigures(name, metrics))
+    return Probes(OutboxHealth(metrics), registry, port, host)
+
+
 def _registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
@@ -173,7 +179,7 @@ def main() -> None:
     """
     if sys.argv[1:2] == [STANDALONE]:
         # It knows its flags itself: it runs anywhere, also without any setting of ours.
-        raise SystemExit(main_standalone(sys.argv[2:]))
+        raise SystemExit(main_standalone(sys.argv[2:], _serve_standalone))
     try:
         cli()
     except SettingsError as error:

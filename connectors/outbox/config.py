@@ -153,6 +153,8 @@ class Window:
 
     `rest_ms` between two small batches halves the cost and the tail of a trickle; `pause_ms` before the next read
     under load lets the server send more at once; a read of fewer rows than `busy_rows` counts as no load.
+    A database transaction larger than `part_rows_max` or `part_bytes_max` is published in several batches, so that none
+    outlasts Kafka's time-out; readers see such a one in parts.
     """
 
     rows_max: int = 10_000
@@ -161,6 +163,8 @@ class Window:
     rest_ms: float = 4
     pause_ms: float = 3
     busy_rows: int = 100
+    part_rows_max: int = 100_000
+    part_bytes_max: int = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,8 @@ class OutboxConfig:
     they are read in the order of the columns `snapshot_order`, or as they lie.
     `new_topic_partitions` and `new_topic_replication` are for topics that are made here; -1: the broker's default.
     `create_publication` False: a publication that is missing is refused. `kafka` holds further librdkafka options (security, compression). `record_bytes_max` caps a record beside the topic's own limit.
+    `resume` is the way on where a start would be refused, and changes nothing elsewhere: "slot" goes on where the slot is
+    (what lies before it is not sent, or sent again), "republish" starts as for the first time.
     `dead_letter` makes the record for a row that Kafka can never take; without it such a row stops the connector.
     `takeover_wait_s` is how long a predecessor's hold on the slot is waited for; None: the server's wal_sender_timeout and 5 s.
     """
@@ -194,6 +200,7 @@ class OutboxConfig:
     dead_letter_topic: str = "dead-letters"
     dead_letter: Callable[[Refusal], LetterRecord] | None = None
     forget_position: bool = False
+    resume: Literal["slot", "republish"] | None = None
     kafka: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     record_bytes_max: int = RECORD_BYTES_MAX
     transaction_timeout_ms: int = 120_000

@@ -43,6 +43,7 @@ from connectors.outbox.publisher import Publisher
 from connectors.outbox.sender import Sender, Suspicion
 from connectors.outbox.snapshot import send_snapshot
 from connectors.outbox.start import FirstTime, Found, judge
+from connectors.outbox.steps import AtStep, Step, pass_by
 from connectors.outbox.stored import read_stored_position
 from connectors.outbox.stream import Stream, System
 from connectors.outbox.topics import Topics
@@ -57,7 +58,10 @@ _PRODUCERS_LOST_MAX = 60
 class Connector:
     """Runs in the caller's thread until `stop` is set or something does not pass."""
 
-    def __init__(self, config: OutboxConfig, stop: threading.Event, metrics: Metrics) -> None:
+    def __init__(
+        self, config: OutboxConfig, stop: threading.Event, metrics: Metrics, at_step: AtStep = pass_by
+    ) -> None:
+        self._at_step = at_step
         self._config, self._stop, self._metrics = config, stop, metrics
         self._admin = AdminClient(_admin_settings(config), logger=kafka_logger())
         self._topics = Topics(self._admin, config)
@@ -65,7 +69,7 @@ class Connector:
         self._publisher: Publisher | None = None
         self._stream: Stream | None = None
         self._stored: StoredPosition | None = None
-        self._forget = config.forget_position
+        self._forget, self._resume = config.forget_position, config.resume
         self._has_run = False
         self._backoff_s = _BACKOFF_FIRST_S
         self._producers_lost = 0
@@ -123,6 +127,7 @@ class Connector:
             carrier, stored = self._open(stream)
             stream.start(stored.position)
             self._metrics.state, self._metrics.ready = "STREAMING", True
+            self._at_step(Step.STREAMING)
             _log.info("streaming", position=format_position(stored.position), slot=self._config.slot)
             try:
                 carrier.run(stored, self._stop)
@@ -147,7 +152,7 @@ class Connector:
             if publisher is None:
                 if self._has_run:
                     # Ours is fenced or gone; if the slot is held now, a newer process holds it, and must not be fenced.
-                    wait_until_free(database, config, self._stop.is_set, may_end=False)
+                    wait_until_free(database, config, self._asked_to_stop, may_end=False)
                 publisher = self._take_over()
             elif self._stored is not None:
                 # Proves that nobody has taken over meanwhile: else the stored position in memory is old, and ending
@@ -156,8 +161,8 @@ class Connector:
             found = Found(
                 server, stream.timeline_history(server.timeline), find_slot(database, config.slot), self._stored
             )
-            start = judge(config, found, self._forget)
-            wait_until_free(database, config, self._stop.is_set, may_end=True)
+            start = judge(config, found, self._forget, self._resume)
+            wait_until_free(database, config, self._asked_to_stop, may_end=True)
         sender = Sender(config, publisher, self._topics, self._metrics, self._suspicion)
         if isinstance(start, FirstTime):
             stored = self._begin_anew(stream, server, sender, outboxes, found.slot)
@@ -167,8 +172,9 @@ class Connector:
                 _log.warning(
                     "the server is on a new timeline, which holds all that is stored", timeline=stored.timeline
                 )
-        self._stored, self._forget, self._has_run = stored, False, True
-        return Carrier(config, stream, publisher, sender, self._metrics, outboxes), stored
+        # The way out is for what the start found, not for what happens later.
+        self._stored, self._forget, self._resume, self._has_run = stored, False, None, True
+        return Carrier(config, stream, publisher, sender, self._metrics, outboxes, self._at_step), stored
 
     def _take_over(self) -> Publisher:
         self._metrics.state = "TAKING_OVER"
@@ -179,6 +185,7 @@ class Connector:
         except KafkaException as error:
             raise ProducerLost(f"topic {self._config.positions_topic}: {error.args[0].str()}") from None
         self._stored = read_stored_position(self._config)
+        self._at_step(Step.TAKEN_OVER)
         _log.info("taken over", stored=None if self._stored is None else format_position(self._stored.position))
         return publisher
 
@@ -193,9 +200,11 @@ class Connector:
         making = StoredPosition(server.system, server.timeline, config.slot, 0, making=True)
         publisher.commit(making)
         self._stored, self._forget = making, False
+        self._at_step(Step.ANNOUNCED)
         if slot is not None:
             stream.drop_slot()
         position, snapshot = stream.create_slot()
+        self._at_step(Step.SLOT_MADE)
         publisher.begin()
         sent = 0
         if config.snapshot == "initial":
@@ -207,12 +216,18 @@ class Connector:
 
             sent = send_snapshot(config, snapshot, sender, outboxes, after_each_fetch)
         sender.settle()
+        self._at_step(Step.ROWS_BEFORE_SENT)
         stored = StoredPosition(server.system, server.timeline, config.slot, position)
         publisher.commit(stored)
+        self._at_step(Step.FIRST_STORED)
         sender.trust()
         self._metrics.rows_total += sent
         _log.info("slot made", slot=config.slot, position=format_position(position), rows_before=sent)
         return stored
+
+    def _asked_to_stop(self) -> bool:
+        self._metrics.beat()
+        return self._stop.is_set()
 
     def _while_waiting(self) -> None:
         if self._stream is not None:
@@ -231,6 +246,7 @@ class Connector:
 
     def _rest(self, what: str, error: Exception) -> None:
         self._metrics.state = "WAITING"
+        self._metrics.beat()
         _log.warning(what, error=_first_line(error), again_in_s=round(self._backoff_s, 2))
         self._admin.poll(0)  # its log lines come out only so
         self._stop.wait(self._backoff_s)

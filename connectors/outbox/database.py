@@ -46,12 +46,16 @@ def connect(config: OutboxConfig, replication: bool = False) -> psycopg.Connecti
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A replication slot as the server shows it; `lost` is the reason why it cannot be read any more."""
+    """A replication slot as the server shows it.
+
+    `lost` is the reason why it cannot be read any more, `unfit` the reason why it is none of this connector's.
+    """
 
     confirmed: int
     active_pid: int | None
     plugin: str
     lost: str | None
+    unfit: str | None = None
 
 
 def demand_logical(connection: psycopg.Connection) -> None:
@@ -65,16 +69,21 @@ def find_slot(connection: psycopg.Connection, name: str) -> Slot | None:
     """The slot, or None."""
     invalidation: LiteralString = "invalidation_reason" if connection.info.server_version >= 170000 else "null"
     query: LiteralString = (
-        "select confirmed_flush_lsn::text, active_pid, plugin::text, wal_status, "
+        "select confirmed_flush_lsn::text, active_pid, plugin::text, wal_status, database, current_database(), "
         + invalidation
         + " from pg_replication_slots where slot_name = %s"
     )
     found = connection.execute(query, (name,)).fetchone()
     if found is None:
         return None
-    confirmed, active_pid, plugin, wal_status, reason = found
+    confirmed, active_pid, plugin, wal_status, database, here, reason = found
     lost = reason or ("wal_status is lost" if wal_status == "lost" else None)
-    return Slot(parse_position(confirmed) if confirmed else 0, active_pid, plugin, lost)
+    unfit = None
+    if plugin != "pgoutput":
+        unfit = f"its plugin is {plugin or 'none (it is physical)'}"
+    elif database != here:
+        unfit = f"it is of the database {database}"
+    return Slot(parse_position(confirmed) if confirmed else 0, active_pid, plugin, lost, unfit)
 
 
 def wait_until_free(

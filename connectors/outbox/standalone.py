@@ -7,7 +7,8 @@ import gc
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from connectors.outbox.config import DebeziumPlacement, OutboxConfig, Routing
 from connectors.outbox.debezium import Overrides, debezium_config
 from connectors.outbox.debezium_file import Options
 from connectors.outbox.errors import BadOption
+from connectors.outbox.metrics import Metrics
 from connectors.outbox.refused import plain_letter
 from connectors.outbox.run import run
 
@@ -24,8 +26,11 @@ _TABLE = "public.outbox"
 _SLOT = "tally_outbox"
 _DEAD_LETTERS = "dead-letters"
 
+# Serves probes and metrics of a connector's figures while entered; takes its name, a host and a port. Raises OSError.
+Serve = Callable[[Metrics, str, str, int], AbstractContextManager[object]]
 
-def main_standalone(argv: Sequence[str]) -> int:
+
+def main_standalone(argv: Sequence[str], serve: Serve | None = None) -> int:
     """Parses, runs in the foreground until SIGTERM or SIGINT, gives the exit code."""
     arguments = _parser().parse_args(argv)
     _log_json_lines()
@@ -39,7 +44,21 @@ def main_standalone(argv: Sequence[str]) -> int:
         signal.signal(number, lambda *_: stop.set())
     # Rows are short-lived and without cycles: the default threshold would look for some every few hundred rows.
     gc.set_threshold(100_000, 20, 50)
-    return run(config, stop)
+    metrics, port = Metrics(), arguments.probe_port
+    probes: AbstractContextManager[object] = nullcontext()
+    if serve is not None and port is not None:
+        try:
+            probes = serve(metrics, config.name, arguments.probe_host, port)
+        except OSError as error:
+            print(f"outbox connector: --probe-port {port}: {error.strerror}", file=sys.stderr)
+            return 2
+    with probes:
+        return run(config, stop, metrics)
+
+
+def config_of(argv: Sequence[str]) -> OutboxConfig:
+    """What the command line asks for. Raises BadOption; wrong usage ends the process with code 2."""
+    return _config(_parser().parse_args(argv))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,6 +77,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-dead-letters", action="store_true", help="such a row stops the connector instead")
     parser.add_argument("--forget-position", action="store_true", help="start as for the first time")
+    parser.add_argument(
+        "--resume",
+        choices=("slot", "republish"),
+        default=None,
+        help="where the start would be refused: go on where the slot is, or send the table again",
+    )
+    parser.add_argument(
+        "--probe-port", type=int, default=None, help="serve /livez, /readyz, /startupz and /metrics on this port"
+    )
+    parser.add_argument("--probe-host", default="127.0.0.1", help="address for probes (default %(default)s)")
     return parser
 
 
@@ -105,6 +134,7 @@ def _config(arguments: argparse.Namespace) -> OutboxConfig:
         snapshot=arguments.snapshot or config.snapshot,
         create_topics=not arguments.no_create_topics,
         forget_position=arguments.forget_position,
+        resume=arguments.resume,
         dead_letter_topic=arguments.dead_letters or _DEAD_LETTERS,
         dead_letter=None if arguments.no_dead_letters else plain_letter,
     )
