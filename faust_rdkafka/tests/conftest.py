@@ -38,7 +38,14 @@ class Broker:
         self.bootstrap = bootstrap
         self.url = f"rdkafka://{bootstrap}"
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
-        self._producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 5})
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "linger.ms": 5,
+            }
+        )
 
     def name(self, stem: str) -> str:
         return f"{stem}-{uuid.uuid4().hex[:8]}"

@@ -20,7 +20,7 @@ def run_once(outbox: Any, rows: int = 3, **changes: Any) -> None:
 
 
 def store(outbox: Any, stored: StoredPosition) -> None:
-    producer = Producer({"bootstrap.servers": outbox.bootstrap, "log_level": 2})
+    producer = Producer({"bootstrap.servers": outbox.bootstrap, "enable.idempotence": True, "log_level": 2})
     producer.produce(outbox.config().positions_topic, stored.to_json(0), outbox.name)
     assert producer.flush(20) == 0
 

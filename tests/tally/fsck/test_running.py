@@ -76,7 +76,7 @@ def write(store: PostgresEventStore) -> list[Message]:
 
 
 def publish(broker: str, events: list[Message]) -> None:
-    producer = Producer({"bootstrap.servers": broker, "partitioner": "murmur2_random"})
+    producer = Producer({"bootstrap.servers": broker, "enable.idempotence": True, "partitioner": "murmur2_random"})
     for event in events:
         key, value, headers = encode_record(event, CODEC)
         producer.produce(f"{event.envelope.aggregatetype}.events", value, key, headers=headers)
@@ -137,7 +137,7 @@ def test_faults_of_topics_and_records_end_with_exit_code_5(broker: str) -> None:
     plants: list[Callable[[AdminClient], None]] = [shorten_retention, make_anew_with_fewer_partitions, drop]
     for plant in plants:
         plant(admin)
-    producer = Producer({"bootstrap.servers": broker})
+    producer = Producer({"bootstrap.servers": broker, "enable.idempotence": True})
     producer.produce(ORDERS_EVENTS, b"no event", b"o1", partition=0)
     producer.flush()
     result = run(broker)
