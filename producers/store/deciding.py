@@ -12,7 +12,7 @@ from producers.store.port import OUTCOME_DONE, OUTCOME_REFUSED, Answer, Append, 
 from producers.store.snapshots import SnapshotForm
 from schemas.envelope import Envelope, Message, body_hash, derive_id
 from schemas.errors import Conflict
-from schemas.messages import CommandAnswered, wire_type
+from schemas.messages import AskStatus, CommandAnswered, wire_type
 from schemas.topics import SAGAS_REPLIES
 
 S = TypeVar("S")
@@ -23,6 +23,8 @@ TRIES_MAX = 5
 HORIZON = timedelta(days=30)
 EXPIRED = "EXPIRED"
 SAGAS_SOURCE = "/tally/sagas"
+# Told of a command that did not come, or waits for an effect outside.
+OUTCOME_UNDECIDED = "UNDECIDED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,8 @@ def handle(unit: UnitOfWork, aggregate: Aggregate[S], command: Message, clock: d
     Raises CommandIdReused, StillRunning, Conflict.
     """
     envelope = command.envelope
+    if isinstance(command.body, AskStatus):
+        return _tell(unit, restamp(command, clock), aggregate.source)
     known = unit.begin_command(command_id_of(command))
     if known is not None:
         if known.body_hash != body_hash(command):
@@ -151,6 +155,19 @@ def handle(unit: UnitOfWork, aggregate: Aggregate[S], command: Message, clock: d
         aggregate=loaded.head.name,
     )
     return finish(unit, stamped, answer, aggregate.source)
+
+
+def _tell(unit: UnitOfWork, question: Message, source: str) -> Answer:
+    """Answers once more what became of a command; a question changes nothing and is not remembered."""
+    asked = question.body
+    known = unit.find_command(asked.command_id)
+    answer = Answer(OUTCOME_UNDECIDED) if known is None or known.answer is None else known.answer
+    told = reply(question, answer, source)
+    named = replace(told.body, command_id=asked.command_id, command_type=asked.command_type)
+    # A question that comes again may get another answer, under another id then.
+    envelope = replace(told.envelope, id=derive_id(told.envelope.id, answer.outcome))
+    unit.send(SAGAS_REPLIES, Message(envelope, named))
+    return answer
 
 
 def finish(unit: UnitOfWork, command: Message, answer: Answer, source: str) -> Answer:

@@ -42,6 +42,10 @@ class MemoryUnit:
         self.changes.commands[command.id] = KnownCommand(command.id, command.body_hash, RUNNING, None)
         return None
 
+    def find_command(self, command_id: str) -> KnownCommand | None:
+        """See `UnitOfWork.find_command`."""
+        return self.changes.commands.get(command_id) or self._store.find_command(command_id)
+
     def finish_command(self, command_id: str, answer: Answer) -> None:
         """See `UnitOfWork.finish_command`."""
         known = self.changes.commands.get(command_id) or self._store.kept.commands[command_id]

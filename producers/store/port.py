@@ -107,6 +107,9 @@ class UnitOfWork(Protocol):
         Raises StillRunning where another transaction has the same id in hand.
         """
 
+    def find_command(self, command_id: str) -> KnownCommand | None:
+        """What is stored under a command id, in this transaction or before it."""
+
     def finish_command(self, command_id: str, answer: Answer) -> None:
         """Keeps the answer of a RUNNING command."""
 

@@ -70,6 +70,10 @@ class PostgresUnit:
             raise StillRunning(command.id)
         return known
 
+    def find_command(self, command_id: str) -> KnownCommand | None:
+        """See `UnitOfWork.find_command`."""
+        return find_command(self.connection, command_id)
+
     def finish_command(self, command_id: str, answer: Answer) -> None:
         """See `UnitOfWork.finish_command`."""
         self.connection.execute(_FINISH, (DONE, Jsonb(answer.to_json()), command_id))

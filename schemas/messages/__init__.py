@@ -51,12 +51,15 @@ from schemas.messages.payments import (
     VoidPayment,
 )
 from schemas.messages.sagas import (
+    AskStatus,
     CommandAnswered,
     DeadlinePassed,
     SagaCompensationStarted,
     SagaEnded,
     SagaLine,
+    SagaRetryScheduled,
     SagaStarted,
+    SagaStatusAsked,
     SagaStepAnswered,
     SagaStepStarted,
 )
@@ -94,6 +97,7 @@ def class_of(type_: str) -> type | None:
 
 __all__ = [
     "AdjustStock",
+    "AskStatus",
     "AuthorisePayment",
     "CancelOrder",
     "CapturePayment",
@@ -132,7 +136,9 @@ __all__ = [
     "SagaCompensationStarted",
     "SagaEnded",
     "SagaLine",
+    "SagaRetryScheduled",
     "SagaStarted",
+    "SagaStatusAsked",
     "SagaStepAnswered",
     "SagaStepStarted",
     "ShipOrder",

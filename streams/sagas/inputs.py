@@ -7,6 +7,7 @@ from datetime import datetime
 
 from schemas.envelope import Envelope, Message, derive_id
 from schemas.messages import (
+    AskStatus,
     CommandAnswered,
     DeadlinePassed,
     OrderCancelled,
@@ -66,7 +67,7 @@ class SagaInputs:
         out = [Outgoing(SAGAS_EVENTS, event) for event in events]
         for command in decision.commands:
             cause = events[command.event_index].envelope
-            out.append(_send(saga.saga_id, command, cause, self._at))
+            out.append(_send(saga, command, cause, self._at))
         self._sagas[order_id] = self.changed[order_id] = saga
         return out
 
@@ -94,9 +95,14 @@ def deadline_passed(saga: OrderSaga, step: str, due_at: datetime, at: datetime) 
     return Outgoing(SAGAS_DEADLINES, follow(cause, id_, to, DeadlinePassed(step, due_at), at))
 
 
-def _send(saga_id: str, command: Command, cause: Envelope, at: datetime) -> Outgoing:
+def _send(saga: OrderSaga, command: Command, cause: Envelope, at: datetime) -> Outgoing:
     """A command keeps its id when it is sent again: the participant then answers it from what it remembers."""
     step = command.step
-    id_ = derive_id(saga_id, step.command_type, command.line)
+    tries = (command.attempt,) if command.attempt else ()
+    id_ = derive_id(saga.saga_id, step.command_type, command.line, *tries)
+    body = command.body
+    if command.asks:
+        body = AskStatus(saga.order_id, id_, step.command_type, command.line or None)
+        id_ = derive_id(id_, "status")
     to = Address(SAGA_SOURCE, step.aggregatetype, command.subject)
-    return Outgoing(step.topic, follow(cause, id_, to, command.body, at))
+    return Outgoing(step.topic, follow(cause, id_, to, body, at))

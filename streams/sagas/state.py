@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas.envelope import from_rfc3339, to_rfc3339
 from schemas.messages import SagaLine
-from streams.sagas.engine.state import NO_LINE, WHOLE, Place, Refusal, SagaState, Status, Verdict
+from streams.sagas.engine.state import NO_LINE, WHOLE, Place, Refusal, SagaState, Status, Trouble, Verdict
 
 __all__ = [
     "NO_LINE",
@@ -70,21 +70,17 @@ class OrderSaga(SagaState):
 
     @property
     def stuck(self) -> Refusal | None:
-        """The refusal that no retry and no compensation answers, if there is one."""
-        if self.status is Status.ENDED:
-            return None
+        """The refusal that no compensation answers, if there is one; one of a compensation is tried again all the while."""
+        if self.status is Status.COMPENSATING:
+            for trouble in self.troubles:
+                return Refusal(trouble.step, trouble.line, trouble.reason)
         for refusal in self.refusals:
-            if refusal.step in ("capture", "void", "release", "ship") and self._counts(refusal):
+            if refusal.step in ("capture", "ship") and self.status is Status.RUNNING:
                 return refusal
-            kept = self.order_status in ("CONFIRMED", "SHIPPED")
+            kept = self.order_status in (CONFIRMED, SHIPPED)
             if refusal.step == "reject" and self.status is Status.COMPENSATING and kept:
                 return refusal
         return None
-
-    def _counts(self, refusal: Refusal) -> bool:
-        # What failed on the way is settled by the compensation.
-        forward = refusal.step in ("capture", "ship")
-        return forward == (self.status is Status.RUNNING)
 
 
 def to_row(saga: OrderSaga) -> Row:
@@ -113,6 +109,10 @@ def to_row(saga: OrderSaga) -> Row:
         row["awaited"] = sorted(map(list, saga.awaited))
     if saga.refusals:
         row["refusals"] = [[found.step, found.line, found.reason] for found in saga.refusals]
+    if saga.troubles:
+        row["troubles"] = [[found.step, found.line, found.attempt, found.reason] for found in saga.troubles]
+    if saga.asked:
+        row["asked"] = sorted(saga.asked)
     if saga.attempts:
         row["attempts"] = dict(saga.attempts)
     if saga.due:
@@ -142,6 +142,8 @@ def from_row(row: Row | None) -> OrderSaga:
         lines=tuple(SagaLine(*line) for line in row.get("lines", ())),
         awaited=frozenset((step, line) for step, line in row.get("awaited", ())),
         refusals=tuple(Refusal(*found) for found in row.get("refusals", ())),
+        troubles=tuple(Trouble(*found) for found in row.get("troubles", ())),
+        asked=frozenset(row.get("asked", ())),
         attempts=tuple(row.get("attempts", {}).items()),
         due=due_of(row),
     )

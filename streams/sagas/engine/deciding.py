@@ -11,25 +11,42 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from schemas.messages import CommandAnswered, SagaCompensationStarted, SagaEnded, SagaStepAnswered, SagaStepStarted
-from streams.sagas.engine.declaration import Declaration, Kind, Step
+from schemas.messages import (
+    CommandAnswered,
+    SagaCompensationStarted,
+    SagaEnded,
+    SagaRetryScheduled,
+    SagaStatusAsked,
+    SagaStepAnswered,
+    SagaStepStarted,
+)
+from streams.sagas.engine.declaration import STATUS_TIMEOUT, Declaration, Kind, Part, Step
 from streams.sagas.engine.folding import DONE, REFUSED, apply
-from streams.sagas.engine.state import NO_LINE, WHOLE, SagaState, Status, Verdict
+from streams.sagas.engine.state import AGAIN, NO_LINE, SagaState, Status, Verdict
 
 S = TypeVar("S", bound=SagaState)
 
 TIMED_OUT = "TIMED_OUT"
+# Answers beside DONE and REFUSED: try again; and, to a question, that nothing was decided.
+TRANSIENT, UNDECIDED = "TRANSIENT", "UNDECIDED"
 
 
 @dataclass(frozen=True, slots=True)
 class Command(Generic[S]):
-    """A command to send: of which step, for which part (0: none), and which of the decided events asks for it."""
+    """A command to send: of which step, for which part (0: none), and which of the decided events asks for it.
+
+    `attempt` is 0 until the participant has answered that it is to be tried again: a command that was answered is
+    answered the same for ever, so that another try is another command. With `asks` it is not the command itself that
+    is to be sent but the question what became of it.
+    """
 
     step: Step[S]
     line: int
     subject: str
     body: Any
     event_index: int
+    attempt: int = 0
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +81,26 @@ class Draft(Generic[S]):
     def start(self, step: Step[S]) -> None:
         """Starts a step, or asks again for the answers that it still lacks; a command keeps its id."""
         self.say(SagaStepStarted(step.name, self.at + step.timeout(self.saga.attempts_of(step.name))))
-        index = len(self.events) - 1
-        if step.parts is None:
-            body = step.command(self.saga, None)
-            self.commands.append(Command(step, NO_LINE, self.saga.subject, body, index))
-            return
-        for part in step.parts(self.saga):
-            if (step.name, part.number) in self.saga.awaited:
-                body = step.command(self.saga, part)
-                self.commands.append(Command(step, part.number, part.subject, body, index))
+        self._send(step, {line for name, line in self.saga.awaited if name == step.name})
+
+    def ask(self, step: Step[S]) -> None:
+        """Asks what became of the commands of a step that lack an answer."""
+        self.say(SagaStatusAsked(step.name, self.at + STATUS_TIMEOUT))
+        self._send(step, {line for name, line in self.saga.awaited if name == step.name}, asks=True)
+
+    def try_again(self, step: Step[S]) -> None:
+        """Sends anew what was answered with a wish to try again; the step's own deadline stays."""
+        self.say(SagaStepStarted(step.name, dict(self.saga.due).get(step.name)))
+        self._send(step, {found.line for found in self.saga.troubles if found.step == step.name})
+
+    def _send(self, step: Step[S], lines: set[int], asks: bool = False) -> None:
+        saga, index = self.saga, len(self.events) - 1
+        parts = (Part(NO_LINE, saga.subject),) if step.parts is None else step.parts(saga)
+        for part in parts:
+            if part.number in lines:
+                body = step.command(saga, None if step.parts is None else part)
+                attempt = saga.attempt_of(step.name, part.number)
+                self.commands.append(Command(step, part.number, part.subject, body, index, attempt, asks))
 
     def decision(self) -> Decision[S]:
         """What came of it, the saga brought to where it has to wait again."""
@@ -83,9 +111,23 @@ class Draft(Generic[S]):
 
 def hear(draft: Draft[S], answer: CommandAnswered) -> None:
     """An answer of a participant; one that nobody waits for says nothing."""
-    step, line = draft.declaration.by_command_type.get(answer.command_type), answer.line or NO_LINE
-    if step is not None and (step.name, line) in draft.saga.awaited:
-        draft.answer(step.name, line, DONE if answer.outcome == DONE else REFUSED, answer.reason)
+    saga, line = draft.saga, answer.line or NO_LINE
+    step = draft.declaration.by_command_type.get(answer.command_type)
+    if step is None or (step.name, line) not in saga.awaited:
+        return
+    undoes = step.kind is Kind.COMPENSATION and step.name != draft.declaration.give_up
+    if answer.outcome == DONE:
+        draft.answer(step.name, line, DONE, answer.reason)
+    elif answer.outcome == UNDECIDED:
+        if step.name in saga.asked:
+            _compensate(draft, TIMED_OUT)
+    elif answer.outcome == TRANSIENT or undoes:
+        attempt = saga.attempt_of(step.name, line) + 1
+        pause = step.retry.pause(attempt, f"{saga.saga_id}/{step.name}/{line}")
+        reason = answer.reason or answer.outcome
+        draft.say(SagaRetryScheduled(step.name, draft.at + pause, attempt, reason, line or None))
+    else:
+        draft.answer(step.name, line, REFUSED, answer.reason)
 
 
 def pass_deadline(draft: Draft[S], timer: str, due_at: datetime) -> None:
@@ -93,15 +135,21 @@ def pass_deadline(draft: Draft[S], timer: str, due_at: datetime) -> None:
     saga, declaration = draft.saga, draft.declaration
     if (timer, due_at) not in saga.due:
         return
-    if timer == WHOLE:
+    step = declaration.by_name.get(timer.removeprefix(AGAIN))
+    if step is None:
         if _pivot_was_sent(declaration, saga):
             draft.start(declaration.by_name[declaration.give_up])
         else:
             _compensate(draft, TIMED_OUT)
-    elif declaration.by_name[timer].kind is Kind.COMPENSATABLE:
+    elif timer != step.name:
+        draft.try_again(step)
+    elif step.kind is not Kind.COMPENSATABLE:
+        draft.start(step)
+    elif step.name in saga.asked or saga.troubles:
+        # Whoever asks to be tried again has told what he knows; who does not even say that has had his time.
         _compensate(draft, TIMED_OUT)
     else:
-        draft.start(declaration.by_name[timer])
+        draft.ask(step)
 
 
 def _pivot_was_sent(declaration: Declaration[S], saga: S) -> bool:
@@ -173,11 +221,5 @@ def _had_no_effect(saga: S, step: Step[S]) -> bool:
 
 def _end_compensation(draft: Draft[S]) -> None:
     saga = draft.saga
-    if saga.verdict is Verdict.GIVEN_UP and not saga.awaited and not _is_refused(draft):
+    if saga.verdict is Verdict.GIVEN_UP and not saga.awaited:
         draft.say(SagaEnded(saga.given_up_as, saga.reason))
-
-
-def _is_refused(draft: Draft[S]) -> bool:
-    """Whether a compensation was refused; a refusal to give up means nothing once the arbiter has given up."""
-    names = {step.name for step in draft.declaration.compensations} - {draft.declaration.give_up}
-    return any(refusal.step in names for refusal in draft.saga.refusals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,6 +17,13 @@ S = TypeVar("S", bound=SagaState)
 STEP_TIMEOUT = timedelta(seconds=10)
 # What cannot be given up is asked for again, at twice the distance each time, up to this.
 RETRY_TIMEOUT_MAX = timedelta(seconds=300)
+# How soon the participant of a late step has to say what became of it.
+STATUS_TIMEOUT = timedelta(seconds=5)
+# What was answered with a wish to try again, and a compensation that was refused, is tried again: 0.2 to 30 s later.
+RETRY_FIRST = timedelta(milliseconds=200)
+RETRY_MAX = timedelta(seconds=30)
+# A pause is between this share of its length and the whole: sagas that failed together do not come back together.
+JITTER_LEAST = 0.5
 # Doublings beyond this are far above every maximum, and would only make large numbers.
 DOUBLINGS_MAX = 16
 
@@ -51,6 +59,22 @@ class Waits:
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """Pauses between tries: `first`, then twice as long each time, up to `maximum`, less a share that ids decide."""
+
+    first: timedelta = RETRY_FIRST
+    maximum: timedelta = RETRY_MAX
+
+    def pause(self, attempt: int, seed: str) -> timedelta:
+        """The pause after the answer number `attempt`, from 1; the same seed gives the same pause."""
+        whole = min(self.first * 2 ** min(attempt - 1, DOUBLINGS_MAX), self.maximum)
+        share = zlib.crc32(f"{seed}/{attempt}".encode()) / 0xFFFF_FFFF
+        pause = max(whole * (JITTER_LEAST + (1 - JITTER_LEAST) * share), RETRY_FIRST)
+        # Whole milliseconds, as moments are written.
+        return timedelta(milliseconds=pause // timedelta(milliseconds=1))
+
+
+@dataclass(frozen=True, slots=True)
 class Step(Generic[S]):
     """One step: `command` makes its command, once per part where it fans out, else once (part None).
 
@@ -67,6 +91,7 @@ class Step(Generic[S]):
     parts: Callable[[S], tuple[Part, ...]] | None = None
     compensation: str | None = None
     waits: Waits = field(default_factory=Waits)
+    retry: Retry = field(default_factory=Retry)
     applies: Callable[[S], bool] | None = None
     outcome: str | None = None
 

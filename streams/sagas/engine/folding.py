@@ -6,9 +6,17 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from schemas.envelope import Message
-from schemas.messages import SagaCompensationStarted, SagaEnded, SagaStarted, SagaStepAnswered, SagaStepStarted
+from schemas.messages import (
+    SagaCompensationStarted,
+    SagaEnded,
+    SagaRetryScheduled,
+    SagaStarted,
+    SagaStatusAsked,
+    SagaStepAnswered,
+    SagaStepStarted,
+)
 from streams.sagas.engine.declaration import Declaration, Kind, Step
-from streams.sagas.engine.state import NO_LINE, WHOLE, Place, Refusal, SagaState, Status
+from streams.sagas.engine.state import AGAIN, NO_LINE, WHOLE, Place, Refusal, SagaState, Status, Trouble
 
 S = TypeVar("S", bound=SagaState)
 
@@ -43,10 +51,15 @@ def apply(declaration: Declaration[S], saga: S, event: Any) -> S:
             saga = _apply_start(declaration, saga, event)
         case SagaStepAnswered():
             saga = _apply_answer(declaration, saga, event)
+        case SagaStatusAsked(step=step, due_at=due_at):
+            saga = without(saga, step)
+            saga = replace(saga, due=(*saga.due, (step, due_at)), asked=saga.asked | {step})
+        case SagaRetryScheduled():
+            saga = _apply_retry(saga, event)
         case SagaCompensationStarted(reason=reason):
-            saga = replace(saga, status=Status.COMPENSATING, outcome=None, reason=reason, awaited=frozenset(), due=())
+            saga = replace(_waiting_for_nothing(saga), status=Status.COMPENSATING, outcome=None, reason=reason)
         case SagaEnded(outcome=outcome, reason=reason):
-            saga = replace(saga, status=Status.ENDED, outcome=outcome, reason=reason, awaited=frozenset(), due=())
+            saga = replace(_waiting_for_nothing(saga), status=Status.ENDED, outcome=outcome, reason=reason)
     return declaration.moved(saga, event)
 
 
@@ -55,13 +68,26 @@ def without(saga: S, *timers: str) -> S:
     return replace(saga, due=tuple(entry for entry in saga.due if entry[0] not in timers))
 
 
+def _waiting_for_nothing(saga: S) -> S:
+    return replace(saga, awaited=frozenset(), due=(), troubles=(), asked=frozenset())
+
+
+def _apply_retry(saga: S, event: SagaRetryScheduled) -> S:
+    line, timer = event.line or NO_LINE, AGAIN + event.step
+    others = tuple(found for found in saga.troubles if (found.step, found.line) != (event.step, line))
+    if timer not in dict(saga.due):
+        # One timer a step: parts that fail meanwhile go with it.
+        saga = replace(saga, due=(*saga.due, (timer, event.due_at)))
+    return replace(saga, troubles=(*others, Trouble(event.step, line, event.attempt, event.reason)))
+
+
 def _apply_start(declaration: Declaration[S], saga: S, event: SagaStepStarted) -> S:
     name = event.step
     attempts, awaited = saga.attempts_of(name), saga.awaited
     step = declaration.by_name[name]
     if not attempts:
         awaited = awaited | _places(declaration, saga, step)
-    saga = without(saga, name, WHOLE) if name == declaration.give_up else without(saga, name)
+    saga = without(saga, name, AGAIN + name, *((WHOLE,) if name == declaration.give_up else ()))
     due = saga.due if event.due_at is None else (*saga.due, (name, event.due_at))
     counted = {**dict(saga.attempts), name: attempts + 1}
     saga = replace(saga, awaited=awaited, due=due, attempts=tuple(counted.items()))
@@ -82,9 +108,10 @@ def _places(declaration: Declaration[S], saga: S, step: Step[S]) -> frozenset[Pl
 def _apply_answer(declaration: Declaration[S], saga: S, event: SagaStepAnswered) -> S:
     line = event.line or NO_LINE
     awaited = saga.awaited - {(event.step, line)}
-    saga = replace(saga, awaited=awaited)
+    troubles = tuple(found for found in saga.troubles if (found.step, found.line) != (event.step, line))
+    saga = replace(saga, awaited=awaited, troubles=troubles)
     if not saga.awaits(event.step):
-        saga = without(saga, event.step)
+        saga = without(saga, event.step, AGAIN + event.step)
     if event.outcome == REFUSED:
         return replace(saga, refusals=(*saga.refusals, Refusal(event.step, line, event.reason)))
     step = declaration.by_name.get(event.step)

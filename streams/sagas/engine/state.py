@@ -8,6 +8,8 @@ from enum import StrEnum
 
 # In `due`, beside the names of steps: the whole saga's deadline.
 WHOLE = "order"
+# In `due`, behind the name of a step: when to try again what was answered with a wish to do so.
+AGAIN = "again:"
 # In `awaited` and `refusals`: the place of a step that does not fan out.
 NO_LINE = 0
 
@@ -41,8 +43,22 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """A step (or one part of it) that is tried again until it is done: how often it was answered so, and why last."""
+
+    step: str
+    line: int
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SagaState:
-    """`awaited` holds the answers that are still to come, `due` the timers: (name of step or WHOLE, moment)."""
+    """`awaited` holds the answers that are still to come, `due` the timers by name and moment.
+
+    A timer is named as its step, as its step behind AGAIN, or WHOLE. `asked` are the steps whose participants were
+    asked what became of them.
+    """
 
     saga_id: str = ""
     correlation_id: str = ""
@@ -55,11 +71,13 @@ class SagaState:
     refusals: tuple[Refusal, ...] = ()
     attempts: tuple[tuple[str, int], ...] = ()
     due: tuple[tuple[str, datetime], ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+    asked: frozenset[str] = frozenset()
 
     @property
     def subject(self) -> str:
-        """What the saga is about: the key of its messages."""
-        raise NotImplementedError
+        """What the saga is about: the key of its messages; a saga of your own says it by its own field."""
+        return self.saga_id
 
     @property
     def verdict(self) -> Verdict:
@@ -82,3 +100,7 @@ class SagaState:
     def refusals_of(self, step: str) -> list[Refusal]:
         """What was refused of a step, by line."""
         return sorted((found for found in self.refusals if found.step == step), key=lambda found: found.line)
+
+    def attempt_of(self, step: str, line: int) -> int:
+        """How often this part was answered with a wish to try again; it makes part of its command's id."""
+        return next((found.attempt for found in self.troubles if (found.step, found.line) == (step, line)), 0)

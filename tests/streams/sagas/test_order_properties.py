@@ -36,7 +36,7 @@ inputs = st.one_of(
         CommandAnswered,
         st.just("id"),
         st.sampled_from(sorted(STEP_BY_COMMAND_TYPE)),
-        st.sampled_from(["DONE", "DONE", "REFUSED"]),
+        st.sampled_from(["DONE", "DONE", "REFUSED", "TRANSIENT", "UNDECIDED"]),
         st.just("because"),
         st.sampled_from([None, 1, 2, 3]),
     ),
