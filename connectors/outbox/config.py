@@ -170,7 +170,8 @@ class OutboxConfig:
     `table` and `more_tables`: schema.table each, in double quotes what holds a point; the rules are the same for all.
     `publication` "" means `<slot>_pub`. `snapshot` "initial": rows that are in the table at the very first start are sent;
     they are read in the order of the columns `snapshot_order`, or as they lie.
-    `new_topic_partitions` and `new_topic_replication` are for topics that are made here; -1: the broker's default.
+    `new_topic_partitions`, `new_topic_replication` (-1: the broker's default) and `new_topic_settings` are for topics that
+    are made for rows.
     `create_publication` False: a publication that is missing is refused. `kafka` holds further librdkafka options (security, compression). `record_bytes_max` caps a record beside the topic's own limit.
     `dead_letter` makes the record for a row that Kafka can never take; without it such a row stops the connector.
     `takeover_wait_s` is how long a predecessor's hold on the slot is waited for; None: the server's wal_sender_timeout and 5 s.
@@ -191,6 +192,7 @@ class OutboxConfig:
     create_topics: bool = False
     new_topic_partitions: int = -1
     new_topic_replication: int = -1
+    new_topic_settings: Mapping[str, str] = field(default_factory=dict)
     dead_letter_topic: str = "dead-letters"
     dead_letter: Callable[[Refusal], LetterRecord] | None = None
     forget_position: bool = False
