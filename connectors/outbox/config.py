@@ -174,7 +174,8 @@ class OutboxConfig:
     `table` and `more_tables`: schema.table each, in double quotes what holds a point; the rules are the same for all.
     `publication` "" means `<slot>_pub`. `snapshot` "initial": rows that are in the table at the very first start are sent;
     they are read in the order of the columns `snapshot_order`, or as they lie.
-    `new_topic_partitions` and `new_topic_replication` are for topics that are made here; -1: the broker's default.
+    `new_topic_partitions`, `new_topic_replication` (-1: the broker's default) and `new_topic_settings` are for topics that
+    are made for rows.
     `create_publication` False: a publication that is missing is refused. `kafka` holds further librdkafka options (security, compression). `record_bytes_max` caps a record beside the topic's own limit.
     `resume` is the way on where a start would be refused, and changes nothing elsewhere: "slot" goes on where the slot is
     (what lies before it is not sent, or sent again), "republish" starts as for the first time.
@@ -197,6 +198,7 @@ class OutboxConfig:
     create_topics: bool = False
     new_topic_partitions: int = -1
     new_topic_replication: int = -1
+    new_topic_settings: Mapping[str, str] = field(default_factory=dict)
     dead_letter_topic: str = "dead-letters"
     dead_letter: Callable[[Refusal], LetterRecord] | None = None
     forget_position: bool = False

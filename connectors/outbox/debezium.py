@@ -27,9 +27,12 @@ _SAME_IN_LIBRDKAFKA = frozenset(
         "metadata.max.age.ms",
     )
 )
-# What stays fixed for the sake of the promises, whatever the file says.
+# What stays as it is for the sake of the promises or of the memory, whatever the file says.
 _FIXED = frozenset(
-    ("acks", "enable.idempotence", "max.in.flight.requests.per.connection", "retries", "delivery.timeout.ms")
+    (
+        *("acks", "enable.idempotence", "max.in.flight.requests.per.connection", "retries", "delivery.timeout.ms"),
+        *("transaction.timeout.ms", "request.timeout.ms", "buffer.memory", "max.block.ms"),
+    )
 )
 _SSL = {"database.sslmode": "sslmode", "database.sslcert": "sslcert", "database.sslkey": "sslkey"}
 _SSL |= {"database.sslrootcert": "sslrootcert", "database.sslpassword": "sslpassword"}
@@ -70,6 +73,9 @@ def debezium_config(options: Options, given: Overrides) -> OutboxConfig:
     rules = routing(options, [".".join(parse_table(table)) for table in tables])
     partitions = options.number(_TOPIC_CREATION + "partitions", -1)
     replication = options.number(_TOPIC_CREATION + "replication.factor", -1)
+    settings = {
+        option.removeprefix(_TOPIC_CREATION): options.get(option) for option in options.beginning(_TOPIC_CREATION)
+    }
     name = given.name or options.name or rules.schema_prefix or slot
     options.get("topic.creation.enable")
     options.refuse_the_rest()
@@ -87,6 +93,7 @@ def debezium_config(options: Options, given: Overrides) -> OutboxConfig:
         create_topics=True,
         new_topic_partitions=partitions,
         new_topic_replication=replication,
+        new_topic_settings=settings,
         kafka=kafka,
         record_bytes_max=record_bytes_max,
     )

@@ -26,6 +26,9 @@ WITHOUT_EFFECT = (
     # The snapshot is one read within the snapshot of the slot's making, which locks nothing.
     "snapshot.locking.mode", "snapshot.lock.timeout.ms", "snapshot.isolation.mode", "snapshot.query.mode",
     "snapshot.include.collection.list", "incremental.snapshot.", "read.only",
+    "snapshot.tables.order.by.row.count", "query.fetch.size", "connection.validation.timeout.ms", "guardrail.",
+    # Signals are refused by the table that would carry them; these only say how one would be read.
+    "signal.enabled.channels", "signal.poll.interval.ms", "internal.", "config.action.reload",
     "publish.via.partition.root", "database.query.timeout.ms", "database.tcpKeepAlive", "custom.metric.tags",
 )  # fmt: skip
 
@@ -46,6 +49,7 @@ ONLY = {
     "event.processing.failure.handling.mode": ("fail",),
     "errors.tolerance": ("none",),
     "notification.enabled.channels": ("",),
+    "openlineage.integration.enabled": ("false",),
 }  # fmt: skip
 
 # Options of the router of which only these values are known.

@@ -92,7 +92,7 @@ class Topics:
         try:
             partitions = self._partitions(name)
             if partitions is None and self._create_missing:
-                self.ensure(name, self._config.new_topic_partitions, {})
+                self.ensure(name, self._config.new_topic_partitions, dict(self._config.new_topic_settings))
                 partitions = self._partitions_of_new(name)
             if partitions is None:
                 self._absent_until[name] = time.monotonic() + _ABSENT_FOR_S

@@ -151,6 +151,17 @@ def test_a_skipped_update_never_comes_to_the_router() -> None:
     assert config(skipped__operations="none", **fatal).routing.invalid_operation == "fatal"
 
 
+def test_new_topics_are_made_as_the_file_says() -> None:
+    found = config(
+        topic__creation__enable="true",
+        topic__creation__default__partitions="6",
+        topic__creation__default__replication__factor=3,
+        topic__creation__default__cleanup__policy="compact",
+    )
+    assert (found.new_topic_partitions, found.new_topic_replication) == (6, 3)
+    assert found.new_topic_settings == {"cleanup.policy": "compact"}
+
+
 def test_the_producers_options_are_handed_on() -> None:
     found = config(producer__override__compression__type="lz4", producer__override__max__request__size="2000000")
     assert (found.kafka, found.record_bytes_max) == ({"compression.type": "lz4"}, 2_000_000)
