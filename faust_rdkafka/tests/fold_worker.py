@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from confluent_kafka import Producer
 from faust_rdkafka.stores.database import Database
 
 from faust_rdkafka import App, BatchSchema, RawRecord, Table, run
@@ -55,7 +56,41 @@ def die_of(command: dict[str, Any]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-app = App(
+class DyingClient(Producer):
+    """Kills the process at a named step of its third transaction."""
+
+    transactions = 0
+
+    def _step(self, name: str) -> None:
+        if self.transactions == 3 and name == setting("DIE_AT"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def begin_transaction(self) -> None:
+        self.transactions += 1
+        super().begin_transaction()
+        self._step("before produce")
+
+    def send_offsets_to_transaction(self, *arguments: Any) -> None:
+        self._step("after produce")
+        super().send_offsets_to_transaction(*arguments)
+        self._step("after send offsets")
+
+    def commit_transaction(self, *arguments: Any) -> None:
+        if setting("DIE_AT") == "after flush":
+            self.flush()
+        self._step("after flush")
+        super().commit_transaction(*arguments)
+        self._step("after commit")
+
+
+class DyingApp(App):
+    def _new_producer(self) -> Any:
+        producer = super()._new_producer()
+        producer.make_client = DyingClient
+        return producer
+
+
+app = (DyingApp if setting("DIE_AT") else App)(
     setting("APP"),
     broker=f"rdkafka://{setting('BOOTSTRAP')}",
     instance=setting("INSTANCE", "0"),

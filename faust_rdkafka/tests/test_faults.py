@@ -34,8 +34,8 @@ class Run:
         """The members of the group that own partitions."""
         return [m for m in self.broker.members(self.app) if m.assignment.topic_partitions]
 
-    def start(self, instance: str = "0") -> Any:
-        return self.workers.start(instance=instance, **self.settings)
+    def start(self, instance: str = "0", **more: str) -> Any:
+        return self.workers.start(instance=instance, **self.settings, **more)
 
     def done(self) -> int:
         return self.broker.committed(self.app, self.src)
@@ -59,6 +59,32 @@ class Run:
         assert len(outcomes) == len(expected)
         assert {o["n"]: o for o in outcomes} == expected
         assert self.broker.table(f"{self.app}-fold-changelog") == state
+
+
+STEPS = ("before produce", "after produce", "after send offsets", "after flush", "after commit")
+
+
+def kill_at_each_step(run: Run, until: Any, rounds: int) -> None:
+    for step in STEPS * rounds:
+        process = run.start(die_at=step)
+        until(lambda process=process: process.poll() is not None)
+        assert process.returncode == -signal.SIGKILL, step
+    process = run.start()
+    until(run.finished, 60)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    run.check()
+
+
+def test_a_worker_killed_at_each_step_of_a_transaction_does_each_command_once(
+    broker: Any, workers: Any, until: Any
+) -> None:
+    kill_at_each_step(Run(broker, workers, 2_000, records_max="20"), until, rounds=1)
+
+
+@pytest.mark.slow
+def test_a_worker_killed_many_times_at_each_step_does_each_command_once(broker: Any, workers: Any, until: Any) -> None:
+    kill_at_each_step(Run(broker, workers, 20_000, records_max="20"), until, rounds=10)
 
 
 def kill_and_restart(run: Run, until: Any, kills: int) -> None:

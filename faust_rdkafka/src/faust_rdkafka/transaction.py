@@ -50,14 +50,17 @@ class Content:
     changelog_offsets: dict[tuple[str, int], int] = field(default_factory=dict)
 
 
-def _producer(config: dict[str, Any]) -> Producer:
+def new_client(config: dict[str, Any]) -> Any:
+    """librdkafka's producer."""
     return Producer(config, logger=log)
 
 
 class Transactions:
     """Blocking calls, all made from the one commit thread. `make` is confluent_kafka's Producer or its like."""
 
-    def __init__(self, config: dict[str, Any], stats: Stats, make: Callable[[dict[str, Any]], Any] = _producer) -> None:
+    def __init__(
+        self, config: dict[str, Any], stats: Stats, make: Callable[[dict[str, Any]], Any] = new_client
+    ) -> None:
         self._config = config
         self._stats = stats
         self._make = make
