@@ -131,6 +131,7 @@ def test_a_worker_killed_at_random_moments_keeps_store_and_changelog_equal(fold:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a kill and a start take some five seconds on a busy machine
 @pytest.mark.parametrize("seed", [12, 13])
 def test_a_worker_killed_many_times_keeps_store_and_changelog_equal(fold: Any, until: Any, seed: int) -> None:
     kill_at_random(fold(200_000, records_max="100"), until, kills=50, seed=seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -52,7 +53,7 @@ class Table(faust.Table):
 
     def using_window(self, window: Any, *, key_index: bool = False) -> Any:
         """Rows by key and window. Stale ones are deleted, and `on_window_close` called, by the time of events."""
-        if asyncio.iscoroutinefunction(self._on_window_close):
+        if inspect.iscoroutinefunction(self._on_window_close):
             raise Misconfigured(
                 f"table {self.name!r}: on_window_close runs inside of a batch and cannot be a coroutine"
             )
