@@ -7,6 +7,7 @@ from itertools import takewhile
 
 from fastapi_problem.error import Problem
 
+from producers.api.moments import Past
 from producers.api.problems import unavailable
 from producers.api.reading import Reader, Wanted
 from producers.errors import HistoryBroken
@@ -64,6 +65,32 @@ class Histories:
         raise unavailable(
             "history-behind", f"{aggregatetype}/{aggregate_id}: {len(events)} of {head} events are indexed"
         )
+
+    async def last_of_single_writer(self, aggregatetype: str, aggregate_id: str, past: Past) -> Message | None:
+        """The last event of a SKU or a saga by then; None where there was none, or no such version yet.
+
+        Record times never go back within an aggregate, so the moment is found by halving: a hot SKU's 100,000 events
+        cost 17 looks. Raises the problem 503 for an event that the index does not have yet.
+        """
+        row = await self._reader.row(Wanted(TABLE_BY_TYPE[aggregatetype], aggregate_id))
+        head = 0 if row is None else int(row["value"]["version"])
+        if past.version is not None:
+            return await self._one(aggregatetype, aggregate_id, past.version) if past.version <= head else None
+        found, low, high = None, 0, head
+        while low < high:
+            middle = (low + high + 1) // 2
+            event = await self._one(aggregatetype, aggregate_id, middle)
+            if past.holds(event):
+                found, low = event, middle
+            else:
+                high = middle - 1
+        return found
+
+    async def _one(self, aggregatetype: str, aggregate_id: str, version: int) -> Message:
+        events = await self._indexed(aggregatetype, aggregate_id, version, version)
+        if not events:
+            raise unavailable("history-behind", f"{aggregatetype}/{aggregate_id}: version {version} is not indexed yet")
+        return events[0]
 
     async def _indexed(self, aggregatetype: str, aggregate_id: str, first: int, last: int) -> list[Message]:
         """What the index has from `first` on without a gap. Raises the problem 503, and HistoryBroken for a stranger."""

@@ -50,11 +50,14 @@ class Follower:
             self.index.close()
 
     def _run(self) -> None:
+        told = False
         while self.index is None:
             try:
                 self.index = HistoryIndex(self._folder)
             except StoreHeld as held:
-                log.warning("histories wait for their store", error=str(held))
+                if not told:
+                    log.warning("histories wait for their store", error=str(held))
+                told = True
                 if self._ended.wait(AGAIN_AFTER_S):
                     return
         self._follow(self.index)

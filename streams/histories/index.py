@@ -55,10 +55,10 @@ class HistoryIndex:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         options = Options(raw_mode=True)
         options.create_if_missing(True)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             self._store = Rdict(str(folder), options)
         except Exception as error:  # the library raises nothing narrower
             raise StoreHeld(f"{folder}: {error}") from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -109,3 +110,49 @@ def test_an_index_that_is_behind_a_skus_row_says_so(api: Any) -> None:
     answer = api.client.get(f"/stock/{SKU}/events", headers={"Prefer": "wait=0"})
     assert (answer.status_code, answer.json()["type"]) == (503, "history-behind")
     assert "1 of 2 events" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("version", "status"), [(1, "CREATED"), (2, "CANCELLED")])
+def test_an_order_is_shown_at_any_of_its_versions(api: Any, order_id: str, version: int, status: str) -> None:
+    shown = api.client.get(f"/orders/{order_id}?version={version}").json()
+    assert (shown["status"], shown["version"]) == (status, version)
+
+
+def test_a_version_that_was_never_reached_is_not_found(api: Any, order_id: str) -> None:
+    answer = api.client.get(f"/orders/{order_id}?version=3")
+    assert (answer.status_code, answer.json()["detail"]) == (404, f"there was no order {order_id} at version 3")
+
+
+@pytest.mark.parametrize("path", ["/orders/o1", f"/stock/{SKU}"])
+def test_both_ways_to_ask_for_the_past_at_once_are_refused(api: Any, path: str) -> None:
+    answer = api.client.get(path, params={"at": "2026-11-25T12:00:00Z", "version": 1})
+    assert (answer.status_code, answer.json()["type"]) == (400, "at-and-version")
+    assert api.client.get(path, params={"version": 0}).status_code == 422
+
+
+@pytest.fixture
+def busy_sku(api: Any) -> str:
+    """A SKU that gains a unit a minute from noon on, a hundred times."""
+    for version in range(1, 101):
+        received = event(StockReceived(1, None, version, 0), "inventory", SKU, version)
+        at = received.envelope.recorded_at + timedelta(minutes=version - 1)
+        put(api, Message(replace(received.envelope, recorded_at=at), received.body))
+    api.workers.put("w0:1", "stock", SKU, {"version": 100})
+    return SKU
+
+
+@pytest.mark.parametrize(
+    ("at", "on_hand"),
+    [("12:00:00", 1), ("12:00:59.999", 1), ("12:01:00", 2), ("12:41:30", 42), ("13:39:00", 100), ("23:00:00", 100)],
+)
+def test_stock_is_shown_as_it_was_by_few_looks(api: Any, busy_sku: str, at: str, on_hand: int) -> None:
+    shown = api.client.get(f"/stock/{busy_sku}", params={"at": f"2026-11-25T{at}Z"}).json()
+    assert (shown["on_hand"], shown["available"], shown["version"]) == (on_hand, on_hand, on_hand)
+    assert len(api.workers.histories_asked) <= 7
+
+
+def test_stock_is_shown_at_a_version_and_not_before_its_first_event(api: Any, busy_sku: str) -> None:
+    assert api.client.get(f"/stock/{busy_sku}?version=7").json()["on_hand"] == 7
+    assert api.client.get(f"/stock/{busy_sku}?version=101").status_code == 404
+    assert api.client.get(f"/stock/{busy_sku}", params={"at": "2026-11-25T11:59:59Z"}).status_code == 404
+    assert api.client.get("/stock/nothing", params={"at": "2026-11-25T11:59:59Z"}).status_code == 404
