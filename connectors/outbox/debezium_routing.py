@@ -187,4 +187,5 @@ def _types(options: Options) -> TypeModes:
         decimals="string" if decimals == "string" else "double" if decimals == "double" else "precise",
         times="adaptive" if times == "adaptive" else "adaptive_time_microseconds",
         decimal_numeric="NUMERIC" in formats,
+        padded_zoned=True,
     )

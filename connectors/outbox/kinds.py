@@ -18,6 +18,7 @@ Times = Literal["adaptive", "adaptive_time_microseconds"]
 
 # Time types of up to three digits are milliseconds in Debezium's adaptive mode, microseconds beyond.
 _MILLISECOND_DIGITS = 3
+_MICROSECOND_DIGITS = 6
 _NO_MODIFIER = -1
 # Java writes a BigDecimal with an exponent only beyond six leading zeros.
 _PLAIN_SCALE = 6
@@ -27,11 +28,15 @@ _MONEY_MODIFIER = (19 << 16 | 2) + 4
 
 @dataclass(frozen=True, slots=True)
 class TypeModes:
-    """Debezium's `decimal.handling.mode` and `time.precision.mode`, and JsonConverter's `decimal.format`."""
+    """Debezium's `decimal.handling.mode` and `time.precision.mode`, and JsonConverter's `decimal.format`.
+
+    `padded_zoned`: a timestamptz has as many digits behind the point as its column may have, as from Debezium.
+    """
 
     decimals: Decimals = "precise"
     times: Times = "adaptive"
     decimal_numeric: bool = False
+    padded_zoned: bool = False
 
 
 class Kind(NamedTuple):
@@ -134,6 +139,9 @@ def kind_of(column: Column, modes: TypeModes) -> Kind:
         return _money(modes)
     if oid == texts.TIMESTAMP:
         return _timestamp(modifier)
+    if oid == texts.TIMESTAMPTZ and modes.padded_zoned:
+        digits = _MICROSECOND_DIGITS if modifier == _NO_MODIFIER else modifier
+        return _converted_string(lambda text: texts.padded_zoned(text, digits), "io.debezium.time.ZonedTimestamp")
     if oid == texts.TIME:
         return _time(modifier, modes)
     if oid in (texts.BIT, texts.VARBIT):

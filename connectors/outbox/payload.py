@@ -133,7 +133,7 @@ def _expanding(rules: Routing, place: Place) -> Callable[[Values], _Part]:
             found: Any = json_text.parse(content.decode())
             if any(leaves_out):
                 found = json_text.without(found, *leaves_out)
-            schema = json_text.schema_text(json_text.infer(found), optional=True) if with_schemas else ""
+            schema = json_text.schema_text(json_text.infer(found, "payload"), optional=True) if with_schemas else ""
             return _Part(json_text.write(found).encode(), schema)
         except (ValueError, RecursionError):
             return _Part(as_string(content), string_schema)

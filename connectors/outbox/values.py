@@ -119,6 +119,15 @@ def zoned(text: bytes) -> bytes:
         return text
 
 
+def padded_zoned(text: bytes, digits: int) -> bytes:
+    """As `zoned`, with exactly so many digits behind the point."""
+    made = zoned(text)
+    if not digits or not made.endswith(b"Z"):
+        return made
+    whole, _, fraction = made[:-1].partition(b".")
+    return whole + b"." + fraction.ljust(digits, b"0") + b"Z"
+
+
 def zoned_time(text: bytes) -> bytes:
     """As Debezium's ZonedTime: a timetz in UTC."""
     content = text.decode("ascii")

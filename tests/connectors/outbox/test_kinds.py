@@ -100,6 +100,22 @@ def test_decimals_and_times_follow_their_handling_modes() -> None:
     assert time.json(b"00:00:01") == b"1000000"
 
 
+@pytest.mark.parametrize(
+    ("modifier", "text", "padded"),
+    [
+        (-1, "2024-02-29 12:00:00+00", "2024-02-29T12:00:00.000000Z"),
+        (-1, "2024-02-29 12:34:56.5+00", "2024-02-29T12:34:56.500000Z"),
+        (3, "2024-02-29 12:34:56.12+00", "2024-02-29T12:34:56.120Z"),
+        (0, "2024-02-29 12:34:56+00", "2024-02-29T12:34:56Z"),
+        (-1, "infinity", "infinity"),
+    ],
+)
+def test_a_timestamptz_is_padded_to_its_digits_as_from_debezium(modifier: int, text: str, padded: str) -> None:
+    header = kind_of(Column("c", 1184, modifier), TypeModes(padded_zoned=True)).header
+    assert header is not None
+    assert header(text.encode()) == padded.encode()
+
+
 @pytest.mark.parametrize(("oid", "text"), [(1009, "{a"), (1009, "a"), (1186, "1 fortnight"), (1114, "now"), (17, "ab")])
 def test_a_text_that_postgresql_would_not_write_is_refused(oid: int, text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):

@@ -256,7 +256,12 @@ def test_what_has_no_schema_stays_a_string_when_schemas_are_asked_for() -> None:
     assert (mixed["schema"]["type"], mixed["payload"]) == ("string", '[1, "x"]')
     plain = json.loads(expanded(JSONB, '{"a": 1}', value_form=SCHEMAS) or b"")
     assert plain == {
-        "schema": {"type": "struct", "fields": [{"type": "int32", "optional": True, "field": "a"}], "optional": True},
+        "schema": {
+            "type": "struct",
+            "fields": [{"type": "int32", "optional": True, "field": "a"}],
+            "optional": True,
+            "name": "payload",
+        },
         "payload": {"a": 1},
     }
 
