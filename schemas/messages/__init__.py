@@ -51,9 +51,11 @@ from schemas.messages.payments import (
     VoidPayment,
 )
 from schemas.messages.sagas import (
+    ActOnSaga,
     AskStatus,
     CommandAnswered,
     DeadlinePassed,
+    SagaActed,
     SagaCompensationStarted,
     SagaEnded,
     SagaLine,
@@ -96,6 +98,7 @@ def class_of(type_: str) -> type | None:
 
 
 __all__ = [
+    "ActOnSaga",
     "AdjustStock",
     "AskStatus",
     "AuthorisePayment",
@@ -133,6 +136,7 @@ __all__ = [
     "ReservationReleased",
     "ReserveStock",
     "ReturnedLine",
+    "SagaActed",
     "SagaCompensationStarted",
     "SagaEnded",
     "SagaLine",

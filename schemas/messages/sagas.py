@@ -73,6 +73,26 @@ class SagaRetryScheduled:
 
 
 @dataclass(frozen=True, slots=True)
+class ActOnSaga:
+    """What an operator wants of a saga: `act` is RETRY, SKIP, COMPENSATE or ANNOTATE; `by` is who, `reason` why."""
+
+    act: str
+    by: str
+    reason: str
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SagaActed:
+    """An operator's act that was done, in the saga's history and in the audit trail."""
+
+    act: str
+    by: str
+    reason: str
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AskStatus:
     """What became of the command `command_id`? Its participant answers it once more, and does nothing else."""
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from schemas.envelope import Envelope, Message, derive_id
 from schemas.messages import (
+    ActOnSaga,
     AskStatus,
     CommandAnswered,
     DeadlinePassed,
@@ -16,8 +17,9 @@ from schemas.messages import (
     OrderLinesReturned,
     OrderRejected,
     OrderShipped,
+    SagaActed,
 )
-from schemas.topics import SAGAS_DEADLINES, SAGAS_EVENTS
+from schemas.topics import AUDIT_TRAIL, SAGAS_DEADLINES, SAGAS_EVENTS
 from streams.errors import UnexpectedMessage
 from streams.outgoing import SAGA_SOURCE, Address, Outgoing, follow
 from streams.sagas.engine.folding import stamp
@@ -33,6 +35,7 @@ INPUTS = (
     OrderLinesReturned,
     CommandAnswered,
     DeadlinePassed,
+    ActOnSaga,
 )
 
 
@@ -65,6 +68,7 @@ class SagaInputs:
             events.append(follow(message.envelope, id_, to, body, self._at))
         saga = stamp(decision.saga, events)
         out = [Outgoing(SAGAS_EVENTS, event) for event in events]
+        out += [_for_the_trail(event, self._at) for event in events if isinstance(event.body, SagaActed)]
         for command in decision.commands:
             cause = events[command.event_index].envelope
             out.append(_send(saga, command, cause, self._at))
@@ -93,6 +97,12 @@ def deadline_passed(saga: OrderSaga, step: str, due_at: datetime, at: datetime) 
     id_ = derive_id(saga.saga_id, "deadline", step, due_at.isoformat())
     to = Address(SAGA_SOURCE, "sagas", saga.order_id)
     return Outgoing(SAGAS_DEADLINES, follow(cause, id_, to, DeadlinePassed(step, due_at), at))
+
+
+def _for_the_trail(acted: Message, at: datetime) -> Outgoing:
+    """An operator's act as a record of who did what, and why, in the transaction in which it is done."""
+    to = Address(SAGA_SOURCE, "sagas", acted.envelope.subject)
+    return Outgoing(AUDIT_TRAIL, follow(acted.envelope, derive_id(acted.envelope.id, "trail"), to, acted.body, at))
 
 
 def _send(saga: OrderSaga, command: Command, cause: Envelope, at: datetime) -> Outgoing:

@@ -17,6 +17,7 @@ from datetime import datetime
 
 from schemas.envelope import Message
 from schemas.messages import (
+    ActOnSaga,
     CommandAnswered,
     DeadlinePassed,
     OrderCancelled,
@@ -28,6 +29,7 @@ from schemas.messages import (
     SagaStarted,
 )
 from streams.sagas.engine import deciding, folding
+from streams.sagas.engine.acting import act
 from streams.sagas.engine.deciding import TIMED_OUT, Draft, hear, pass_deadline
 from streams.sagas.engine.folding import DONE
 from streams.sagas.state import CONFIRMED, CREATED, NO_LINE, OrderSaga, Status
@@ -76,6 +78,8 @@ def decide(saga: OrderSaga, message: Message, at: datetime) -> Decision:
                 draft.start(ORDER_SAGA.by_name["ship"])
         case CommandAnswered() as answer:
             hear(draft, answer)
+        case ActOnSaga() as wish:
+            act(draft, wish)
         case DeadlinePassed(step=step, due_at=due_at):
             pass_deadline(draft, step, due_at)
     return draft.decision()

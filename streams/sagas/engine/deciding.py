@@ -137,10 +137,7 @@ def pass_deadline(draft: Draft[S], timer: str, due_at: datetime) -> None:
         return
     step = declaration.by_name.get(timer.removeprefix(AGAIN))
     if step is None:
-        if _pivot_was_sent(declaration, saga):
-            draft.start(declaration.by_name[declaration.give_up])
-        else:
-            _compensate(draft, TIMED_OUT)
+        give_up(draft, TIMED_OUT)
     elif timer != step.name:
         draft.try_again(step)
     elif step.kind is not Kind.COMPENSATABLE:
@@ -150,6 +147,14 @@ def pass_deadline(draft: Draft[S], timer: str, due_at: datetime) -> None:
         _compensate(draft, TIMED_OUT)
     else:
         draft.ask(step)
+
+
+def give_up(draft: Draft[S], reason: str) -> None:
+    """Undoes all before the pivot; afterwards asks the arbiter to give up."""
+    if _pivot_was_sent(draft.declaration, draft.saga):
+        draft.start(draft.declaration.by_name[draft.declaration.give_up])
+    else:
+        _compensate(draft, reason)
 
 
 def _pivot_was_sent(declaration: Declaration[S], saga: S) -> bool:

@@ -87,6 +87,10 @@ def _apply_start(declaration: Declaration[S], saga: S, event: SagaStepStarted) -
     step = declaration.by_name[name]
     if not attempts:
         awaited = awaited | _places(declaration, saga, step)
+    elif step.kind is Kind.RETRIABLE:
+        # Started anew by an operator: what was refused is a try to come, under an id of its own.
+        saga = _to_try_again(saga, name)
+        awaited = saga.awaited
     saga = without(saga, name, AGAIN + name, *((WHOLE,) if name == declaration.give_up else ()))
     due = saga.due if event.due_at is None else (*saga.due, (name, event.due_at))
     counted = {**dict(saga.attempts), name: attempts + 1}
@@ -94,6 +98,17 @@ def _apply_start(declaration: Declaration[S], saga: S, event: SagaStepStarted) -
     if step in declaration.afterwards:
         saga = replace(saga, status=Status.RUNNING, outcome=None)
     return saga
+
+
+def _to_try_again(saga: S, name: str) -> S:
+    refused = saga.refusals_of(name)
+    troubles = tuple(Trouble(name, found.line, saga.attempts_of(name), found.reason or REFUSED) for found in refused)
+    return replace(
+        saga,
+        awaited=saga.awaited | {(name, found.line) for found in refused},
+        refusals=tuple(found for found in saga.refusals if found.step != name),
+        troubles=(*saga.troubles, *troubles),
+    )
 
 
 def _places(declaration: Declaration[S], saga: S, step: Step[S]) -> frozenset[Place]:
@@ -112,6 +127,8 @@ def _apply_answer(declaration: Declaration[S], saga: S, event: SagaStepAnswered)
     saga = replace(saga, awaited=awaited, troubles=troubles)
     if not saga.awaits(event.step):
         saga = without(saga, event.step, AGAIN + event.step)
+    others = tuple(found for found in saga.refusals if (found.step, found.line) != (event.step, line))
+    saga = replace(saga, refusals=others)
     if event.outcome == REFUSED:
         return replace(saga, refusals=(*saga.refusals, Refusal(event.step, line, event.reason)))
     step = declaration.by_name.get(event.step)

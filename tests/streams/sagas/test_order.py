@@ -9,6 +9,7 @@ import pytest
 
 from schemas.envelope import Message
 from schemas.messages import (
+    ActOnSaga,
     AuthorisePayment,
     CapturePayment,
     CommandAnswered,
@@ -23,6 +24,7 @@ from schemas.messages import (
     RejectOrder,
     ReleaseStock,
     ReserveStock,
+    SagaActed,
     SagaCompensationStarted,
     SagaEnded,
     SagaStarted,
@@ -381,3 +383,47 @@ def test_a_refused_compensation_is_tried_again_without_end_and_shown() -> None:
         assert play.attempts == [attempt]
     play.answer("RELEASE_STOCK", line=2)
     assert play.events[-1] == SagaEnded("REJECTED", "PAYMENT_DECLINED")
+
+
+def _stuck_at_capture() -> Play:
+    play = confirming()
+    play.hear(OrderConfirmed())
+    play.answer("CAPTURE_PAYMENT", "REFUSED", reason="EXPIRED_CARD")
+    return play
+
+
+def test_an_operator_retries_a_refused_capture_under_another_id() -> None:
+    play = _stuck_at_capture()
+    assert play.hear(ActOnSaga("RETRY", "ann", "card was renewed")) == [CapturePayment()]
+    assert play.attempts == [1]
+    play.answer("CAPTURE_PAYMENT")
+    assert play.events[-1] == SagaEnded("CONFIRMED")
+    assert SagaActed("RETRY", "ann", "card was renewed") in play.events
+
+
+def test_an_operator_skips_a_step_with_a_reason_and_the_saga_goes_on() -> None:
+    play = _stuck_at_capture()
+    play.hear(ActOnSaga("SKIP", "ann", "paid in cash", "capture"))
+    assert play.events[-1] == SagaEnded("CONFIRMED")
+
+
+@pytest.mark.parametrize("step", ["reserve", "authorise", "confirm", "reject", "no such step", None])
+def test_what_may_not_be_skipped_is_not(step: str | None) -> None:
+    play = created()
+    assert play.hear(ActOnSaga("SKIP", "ann", "in a hurry", step)) == []
+    assert not any(isinstance(event, SagaActed) for event in play.events)
+
+
+def test_an_operator_gives_up_an_order_before_the_pivot_and_after_it_only_asks() -> None:
+    play = reserved()
+    assert RejectOrder("fraud") in play.hear(ActOnSaga("COMPENSATE", "ann", "fraud"))
+    later = confirming()
+    assert [type(body) for body in later.hear(ActOnSaga("COMPENSATE", "ann", "fraud"))] == [RejectOrder]
+
+
+def test_a_remark_changes_nothing_else() -> None:
+    play = confirmed()
+    before = play.saga
+    play.hear(ActOnSaga("ANNOTATE", "ann", "called the customer"))
+    assert (play.saga.status, play.saga.outcome, play.saga.due) == (before.status, before.outcome, before.due)
+    assert play.events[-1] == SagaActed("ANNOTATE", "ann", "called the customer")

@@ -44,7 +44,7 @@ SKUS = ("A", "B", "C", "D")
 STEPS_MAX = 50_000
 # A run that failed once is a line here, for ever; the first stands for the form.
 REGRESSIONS: tuple[int, ...] = (3, 303784860)
-RUNS = int(os.environ.get("TALLY_SIMULATION_RUNS", "300"))
+RUNS = int(os.environ.get("TALLY_SIMULATION_RUNS", "500"))
 
 
 @dataclass
