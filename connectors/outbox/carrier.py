@@ -131,7 +131,8 @@ class Carrier:
         self._at_step(Step.BATCH_SENT)
         self._publisher.commit(stored)
         self._at_step(Step.BATCH_STORED)
-        self.stored, metrics.stored_position = stored, position
+        # A part that follows a keepalive's position must not store an older one.
+        self.stored, metrics.stored_position, self._reached = stored, position, position
         self._sender.trust()
         if self._rows:
             metrics.latency.observe(max(0.0, time.time() - self._oldest_commit_us / 1_000_000))

@@ -28,9 +28,10 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class SlotFigures:
-    """The slot as the server shows it: bytes of log that it keeps from removal, bytes not confirmed yet, bytes that may
+    """The slot as the server shows it.
 
-    still be written before it is lost (None: no bound), and `wal_status`.
+    `held_bytes` of log are kept from removal for it, `unconfirmed_bytes` are not confirmed yet, and `safe_wal_bytes` may
+    still be written before it is lost (None: no bound).
     """
 
     held_bytes: float | None

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from connectors.outbox import Window
+from connectors.outbox.positions import parse_position
 from connectors.outbox.stored import read_stored_position
 
 ROWS = 50_000
@@ -65,6 +66,10 @@ def test_a_kill_between_two_parts_goes_on_with_the_next_row(outbox: Any, step: s
     assert first.wait(60) == -signal.SIGKILL
     stored = read_stored_position(outbox.config())
     assert stored.part_of > stored.position
+    (confirmed,) = outbox.sql(
+        f"select confirmed_flush_lsn::text from pg_replication_slots where slot_name = '{outbox.name}'"
+    )[0]
+    assert parse_position(confirmed) <= stored.position
     assert stored.part_rows % PART == 0
     # Killed again before it stores anything, then with another size of parts.
     again = outbox.spawn(TEST_PART_ROWS=str(PART), TEST_KILL_AT="batch_sent")
