@@ -12,6 +12,7 @@ BENCHMARKS = {
     "faust": "bench.faust_rdkafka",
     "outbox": "bench.outbox",
     "orders": "bench.orders",
+    "two-phase": "bench.two_phase",
 }
 
 
