@@ -15,6 +15,7 @@ BENCHMARKS = {
     "restore": "bench.restore",
     "orders": "bench.orders",
     "reservations": "bench.reservations",
+    "two-phase": "bench.two_phase",
 }
 
 

@@ -13,6 +13,7 @@ from producers.api.reading import Reader
 from producers.api.sending import CommandSender
 from producers.orders.service import OrderService
 from producers.store.port import KnownCommand
+from producers.wallets.service import WalletService
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Parts:
     """The real parts, or a test's.
 
     `find_payment_command` looks a command id up in the payments' database.
+    `wallets` is None where there is no payments database.
     `checks` are asked by `/readyz`: each returns what is wrong, or None; they block, briefly.
     """
 
@@ -29,6 +31,7 @@ class Parts:
     commands: CommandSender
     checks: dict[str, Callable[[], str | None]]
     histories: Histories
+    wallets: WalletService | None = None
 
 
 def parts_of(request: Request) -> Parts:

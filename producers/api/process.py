@@ -23,12 +23,13 @@ from producers.serving import Place, serve
 from producers.store.connections import Pool, PoolSize, open_pool
 from producers.store.port import KnownCommand
 from producers.store.postgres import PostgresEventStore
+from producers.wallets.service import WalletService
 from schemas.codec import AvroCodec
 from schemas.topics import APP_ID
 
 CHECK_WITHIN_S = 1.0
-# The look-up of a payment's command is rare.
-PAYMENTS_POOL = PoolSize(min=0, max=2)
+# Credits of wallets and look-ups of a payment's command are rare beside orders.
+PAYMENTS_POOL = PoolSize(min=0, max=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ def run(settings: ApiSettings) -> None:
         find_payment_command=_finder(payments_pool, codec),
         reader=reader,
         commands=commands,
+        wallets=None if payments_pool is None else WalletService(PostgresEventStore(payments_pool, codec)),
         checks={"orders database": lambda: _database_fault(orders_pool), "kafka": lambda: _kafka_fault(admin)},
         histories=Histories(reader, orders, codec),
     )

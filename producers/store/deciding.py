@@ -86,12 +86,20 @@ def load(unit: UnitOfWork, aggregate: Aggregate[S], aggregate_id: str) -> Loaded
 
 
 def record(
-    unit: UnitOfWork, aggregate: Aggregate[S], loaded: Loaded[S], bodies: tuple[Any, ...], cause: Message
+    unit: UnitOfWork,
+    aggregate: Aggregate[S],
+    loaded: Loaded[S],
+    bodies: tuple[Any, ...],
+    cause: Message,
+    part: str | None = None,
 ) -> tuple[Message, ...]:
-    """Appends event bodies that `cause` brought about; their ids follow from its id. Raises Conflict."""
+    """Appends event bodies that `cause` brought about; their ids follow from its id. Raises Conflict.
+
+    `part` tells the events of one aggregate from those of another where one cause changes several.
+    """
     if not bodies:
         return ()
-    events = events_of(aggregate, loaded.head, bodies, cause)
+    events = events_of(aggregate, loaded.head, bodies, cause, part)
     state = loaded.state
     for body in bodies:
         state = aggregate.evolve(state, body)
@@ -99,7 +107,9 @@ def record(
     return events
 
 
-def events_of(aggregate: Aggregate[S], head: Head, bodies: tuple[Any, ...], cause: Message) -> tuple[Message, ...]:
+def events_of(
+    aggregate: Aggregate[S], head: Head, bodies: tuple[Any, ...], cause: Message, part: str | None = None
+) -> tuple[Message, ...]:
     """Bodies as messages: dense versions behind the head, and a record time that never goes back."""
     because = cause.envelope
     recorded_at = max(because.recorded_at, head.recorded_at or because.recorded_at)
@@ -107,7 +117,7 @@ def events_of(aggregate: Aggregate[S], head: Head, bodies: tuple[Any, ...], caus
         Message(
             Envelope(
                 # The version is part of the place: one command may add events in two transactions (a payment does).
-                id=derive_id(because.id, head.version + index),
+                id=derive_id(because.id, *(() if part is None else (part,)), head.version + index),
                 type=wire_type(type(body)),
                 source=aggregate.source,
                 aggregatetype=aggregate.aggregatetype,

@@ -47,9 +47,10 @@ class Bounds:
 
 @dataclass(slots=True)
 class Pass:
-    """What a pass found: participants out of reach, what is prepared by participant, what was settled,
+    """What a pass found and did.
 
-    and how many transactions have damage that nobody has dismissed.
+    `out_of_reach` names participants; `prepared` is by participant, `settled` by transaction; `damaged` counts
+    transactions whose damage nobody has dismissed.
     """
 
     out_of_reach: list[str] = field(default_factory=list)

@@ -23,6 +23,8 @@ from tally.cli import (
     stock,
     tables,
     topics,
+    two_phase,
+    wallets,
 )
 from tally.cli.failures import VerbGroup
 
@@ -34,10 +36,12 @@ GROUPS = {
     "schemas": schemas.app,
     "orders": orders.app,
     "stock": stock.app,
+    "wallets": wallets.app,
     "tables": tables.app,
     "sagas": sagas.app,
     "replay": replay.app,
     "dead-letters": dead_letters.app,
+    "two-phase": two_phase.app,
     "groups": groups.app,
     "config": itself.config,
 }
