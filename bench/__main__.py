@@ -9,9 +9,13 @@ import sys
 # Name on the command line -> module with `main(argv) -> int`.
 BENCHMARKS = {
     "codec": "bench.codec",
+    "histories": "bench.histories",
     "faust": "bench.faust_rdkafka",
     "outbox": "bench.outbox",
+    "restore": "bench.restore",
     "orders": "bench.orders",
+    "reservations": "bench.reservations",
+    "two-phase": "bench.two_phase",
 }
 
 

@@ -36,6 +36,7 @@ KINDS = {
     "send": "rdkafka://, a record at a time, topic.send",
     "emit": "rdkafka://, a record at a time, app.emit",
     "batch": "rdkafka://, batches",
+    "rocks": "rdkafka://, batches, table in RocksDB",
 }
 
 
@@ -150,10 +151,11 @@ def _worker(kind: str, bootstrap: str, app_id: str, source: str, out: str, folde
             **settings,
         )
     else:
-        app = App(app_id, broker=f"rdkafka://{bootstrap}", instance="0", **settings)
+        store = "rocksdb://" if kind == "rocks" else "memory://"
+        app = App(app_id, broker=f"rdkafka://{bootstrap}", instance="0", store=store, **settings)
     table = app.Table("sums", partitions=PARTITIONS)
     outcomes = app.topic(out, key_serializer="raw", value_serializer="raw")
-    if kind == "batch":
+    if kind in ("batch", "rocks"):
 
         @app.agent(app.topic(source, schema=BatchSchema()))
         async def fold_batches(batches: Any) -> None:

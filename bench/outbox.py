@@ -1,8 +1,8 @@
-"""Measures the outbox connector: warm backlog, latency of a trickle, CPU and memory of its process.
+"""Measures the outbox connector beside a polling relay: backlog, latency, CPU, memory, and the time back after faults.
 
-`TALLY_KAFKA_BOOTSTRAP=… TALLY_TEST_POSTGRES_URL=… python -m bench.outbox [--rows N] [--rate N] [--seconds N]`
-Servers are those that the two variables name. The connector runs as a process of its own; "warm" means that it is up,
-frozen while the rows are written, and continued. Rows carry about 240 bytes of payload.
+`python -m bench.outbox [--rows N] [--seconds N] [--million]`; servers are those that TALLY_KAFKA_BOOTSTRAP and
+TALLY_TEST_POSTGRES_URL name, else its own. Each carrier is a process with a database and a topic of its own on the same
+servers; "warm" means that it is up, frozen while the rows are written, and continued. Rows carry 240 bytes of payload.
 """
 
 from __future__ import annotations
@@ -10,31 +10,43 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import psycopg
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tally.local.databases import PostgresHost
+from tally.local.kafka import Kafka
+from tally.local.postgres import Postgres
 
-COMMAND = "import sys; from connectors.outbox import main_standalone; sys.exit(main_standalone(sys.argv[1:]))"
+CONNECTOR = "import sys; from connectors.outbox import main_standalone; sys.exit(main_standalone(sys.argv[1:]))"
 TABLE = """create table outbox (id uuid primary key default gen_random_uuid(), aggregatetype text, aggregateid text,
-type text, payload bytea, written_at timestamptz not null default clock_timestamp())"""
+type text, payload bytea, written_at timestamptz not null default clock_timestamp(), number bigserial,
+published boolean not null default false)"""
+# Only the relay needs it, and it would be slower without.
+INDEX = "create index on outbox (number) where not published"
 INSERT = """insert into outbox (aggregatetype, aggregateid, type, payload)
 select 't', 'k' || (i %% 1000), 'T', convert_to(lpad(i::text, 240, '.'), 'utf8') from generate_series(%s::int, %s::int) i"""
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+IDLE_S = 10
+FAULTS = 5
 
 
 @dataclass(frozen=True)
 class Usage:
-    """CPU seconds used so far and resident memory of a process."""
+    """CPU seconds used so far and the highest resident memory of a process."""
 
     cpu_s: float
     resident_mb: float
@@ -42,35 +54,43 @@ class Usage:
     @classmethod
     def of(cls, pid: int) -> Usage:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        status = Path(f"/proc/{pid}/status").read_text()
-        resident_kb = int(status.partition("VmHWM:")[2].split()[0])
+        resident_kb = int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0])
         return cls((int(fields[11]) + int(fields[12])) / TICKS_PER_S, resident_kb / 1024)
 
 
 class Bench:
-    """A database, a topic and a connector of this run's own."""
+    """A database, a topic and a carrier of this run's own."""
 
-    def __init__(self, bootstrap: str, host: PostgresHost) -> None:
-        self.name, self.bootstrap, self.host = f"bench_{uuid.uuid4().hex[:8]}", bootstrap, host
+    def __init__(self, bootstrap: str, host: PostgresHost, kind: Literal["connector", "relay"]) -> None:
+        self.kind, self.name = kind, f"bench_{uuid.uuid4().hex[:8]}"
+        self.bootstrap, self.host = bootstrap, host
         self.url = host.create_database(self.name)
         self.topic = f"{self.name}.t"
         self.admin = AdminClient({"bootstrap.servers": bootstrap})
         self.admin.create_topics([NewTopic(self.topic, 4, 1)])[self.topic].result(20)
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(TABLE)
-        arguments = ["--source-url", self.url, "--bootstrap", bootstrap, "--slot", self.name]
-        route = self.name + ".${routedByValue}"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *arguments, "--route", route], stderr=subprocess.DEVNULL
-        )
-        settings = {
-            "bootstrap.servers": bootstrap,
-            "group.id": self.name,
-            "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": 5,
-        }
-        self.consumer = Consumer(settings | {"isolation.level": "read_committed", "enable.auto.commit": False})
+        self.execute(TABLE, *([INDEX] if kind == "relay" else []))
+        settings = {"bootstrap.servers": bootstrap, "group.id": self.name, "auto.offset.reset": "earliest"}
+        settings |= {"fetch.wait.max.ms": "5", "isolation.level": "read_committed", "enable.auto.commit": "false"}
+        self.consumer = Consumer(settings)
         self.consumer.subscribe([self.topic])
+        self.launch()
+
+    def launch(self) -> None:
+        if self.kind == "relay":
+            command = ["-m", "bench.outbox_relay", self.url, self.bootstrap, self.name]
+        else:
+            given = ["--source-url", self.url, "--bootstrap", self.bootstrap, "--slot", self.name]
+            command = ["-c", CONNECTOR, *given, "--route", self.name + ".${routedByValue}"]
+        self.process = subprocess.Popen([sys.executable, *command], stderr=subprocess.DEVNULL)
+
+    def execute(self, *statements: str) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def insert(self, first: int, last: int) -> None:
+        with psycopg.connect(self.url) as connection:
+            connection.execute(INSERT, (first, last))
 
     def read(self, rows: int) -> list[float]:
         """Reads so many records; Unix seconds at which each became visible."""
@@ -81,11 +101,11 @@ class Bench:
             if not records:
                 raise SystemExit(f"{len(seen)} of {rows} rows after 30 s")
             records += self.consumer.consume(min(999, rows - len(seen) - 1), 0) if rows - len(seen) > 1 else []
-            now = time.time()
-            seen += [now] * len(records)
+            seen += [time.time()] * len(records)
         return seen
 
-    def backlog(self, rows: int, rows_a_transaction: int) -> str:
+    def backlog(self, rows: int, rows_a_transaction: int) -> float:
+        """Rows a second; prints them."""
         self.process.send_signal(signal.SIGSTOP)
         # Loading is not what is measured, and must be over before the server misses the frozen process (60 s).
         with psycopg.connect(self.url, options="-c synchronous_commit=off") as connection:
@@ -94,67 +114,148 @@ class Bench:
                 connection.commit()
         before, began = Usage.of(self.process.pid), time.time()
         self.process.send_signal(signal.SIGCONT)
-        took_s = self.read(rows)[-1] - began
+        pace = rows / (self.read(rows)[-1] - began)
         after = Usage.of(self.process.pid)
         cpu_s = (after.cpu_s - before.cpu_s) * 100_000 / rows
-        return (
-            f"backlog {rows} rows, {rows_a_transaction} a transaction: {rows / took_s:,.0f} rows/s, "
-            f"{cpu_s:.2f} CPU s per 100,000, {after.resident_mb:.0f} MB at most"
+        print(
+            f"{self.kind}: backlog of {rows:,} rows, {rows_a_transaction:,} a transaction: {pace:,.0f} rows/s, "
+            f"{cpu_s:.2f} CPU s per 100,000, {after.resident_mb:.0f} MB at most",
+            flush=True,
         )
+        return pace
 
-    def trickle(self, rate: int, seconds: int) -> str:
-        rows, committed = rate * seconds, []
+    def trickle(self, rate: int, seconds: int, rows_a_transaction: int = 1) -> str:
+        """Latency at `rate` rows a second, and what it costs."""
+        committed: list[float] = []
+        rows = rate * seconds
 
         def write() -> None:
             began = time.monotonic()
             with psycopg.connect(self.url, autocommit=True) as connection:
-                for number in range(rows):
+                for number in range(0, rows, rows_a_transaction):
                     time.sleep(max(0.0, began + number / rate - time.monotonic()))
-                    connection.execute(INSERT, (number, number))
-                    committed.append(time.time())
+                    connection.execute(INSERT, (number, number + rows_a_transaction - 1))
+                    committed.extend([time.time()] * rows_a_transaction)
 
-        before = Usage.of(self.process.pid)
-        writer = threading.Thread(target=write)
+        before, writer = Usage.of(self.process.pid), threading.Thread(target=write)
         writer.start()
         seen = self.read(rows)
         writer.join()
         cpu_s = Usage.of(self.process.pid).cpu_s - before.cpu_s
         # Both lists are in commit order of one writer, but partitions are read side by side: pair by rank.
         waits_ms = sorted((visible - done) * 1000 for visible, done in zip(seen, committed, strict=True))
-        figures = ", ".join(
-            f"{name} {waits_ms[int(len(waits_ms) * part)]:.1f}" for name, part in (("p50", 0.5), ("p99", 0.99))
+        p50, p99 = (waits_ms[int(len(waits_ms) * part)] for part in (0.5, 0.99))
+        return (
+            f"{self.kind}: {rate} rows/s, {rows_a_transaction} a transaction, COMMIT to visible: p50 {p50:.1f}, "
+            f"p99 {p99:.1f} ms; {100 * cpu_s / seconds:.1f} % of a core"
         )
-        return f"latency at {rate} rows/s, COMMIT to visible: {figures} ms; {100 * cpu_s / seconds:.0f} % of a core"
+
+    def idle(self) -> str:
+        before = Usage.of(self.process.pid).cpu_s
+        time.sleep(IDLE_S)
+        return f"{self.kind}: idle, {100 * (Usage.of(self.process.pid).cpu_s - before) / IDLE_S:.1f} % of a core"
+
+    def first_row_after_start(self) -> float:
+        """Seconds from an orderly start to the first row, which waits there."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+        self.insert(1, 1)
+        began = time.time()
+        self.launch()
+        return self.read(1)[0] - began
+
+    def back_after_kill(self) -> float:
+        """Seconds from the new start after kill -9 under load to the first new row."""
+        self.insert(1, 1_000)
+        self.process.kill()
+        self.process.wait()
+        began = time.time()
+        self.launch()
+        self.insert(1, 1)
+        return self.read(1_001)[-1] - began
+
+    def back_after_lost_walsender(self) -> float:
+        """Seconds from the end of the walsender to a row committed just after it."""
+        began = time.time()
+        self.execute(
+            f"select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{self.name}'"
+        )
+        self.insert(1, 1)
+        return self.read(1)[0] - began
 
     def close(self) -> None:
         self.consumer.close()
         # Perhaps it is frozen still.
-        self.process.send_signal(signal.SIGCONT)
-        self.process.send_signal(signal.SIGTERM)
+        for number in (signal.SIGCONT, signal.SIGTERM):
+            self.process.send_signal(number)
         self.process.wait(30)
         self.host.drop_database(self.name)
-        for future in self.admin.delete_topics([self.topic, f"connect-outbox-{self.name}-offsets"]).values():
+        positions = [f"connect-outbox-{self.name}-offsets"] if self.kind == "connector" else []
+        for future in self.admin.delete_topics([self.topic, *positions]).values():
             future.result(20)
 
 
-def main() -> None:
+@contextmanager
+def _servers() -> Iterator[tuple[str, PostgresHost]]:
+    bootstrap, url = os.environ.get("TALLY_KAFKA_BOOTSTRAP"), os.environ.get("TALLY_TEST_POSTGRES_URL")
+    if bootstrap and url:
+        yield bootstrap, PostgresHost(url)
+        return
+    with tempfile.TemporaryDirectory(prefix="tally-bench-") as folder:
+        Path(folder).chmod(0o755)
+        kafka, postgres = Kafka(Path(folder)), Postgres(Path(folder))
+        try:
+            kafka.start()
+            postgres.start()
+            yield kafka.bootstrap, postgres.host
+        finally:
+            kafka.stop()
+            postgres.stop()
+
+
+def _measure(connector: Bench, relay: Bench, rows: int, seconds: int, million: bool) -> None:
+    connector.trickle(50, 2)
+    relay.trickle(50, 2)
+    for rows_a_transaction in (1, 10, 100):
+        paces = [bench.backlog(rows, rows_a_transaction) for bench in (connector, relay)]
+        print(f"ratio at {rows_a_transaction} rows a transaction: {paces[0] / paces[1]:.1f}", flush=True)
+    for rate in (500, 2_000):
+        print(connector.trickle(rate, seconds, rate // 500), relay.trickle(rate, seconds, rate // 500), sep="\n")
+    print(connector.idle())
+    if million:
+        connector.backlog(1_000_000, 1_000_000)
+    for what, measure in (
+        ("first row after a start", connector.first_row_after_start),
+        ("first new row after kill -9", connector.back_after_kill),
+        ("a row after a lost walsender", connector.back_after_lost_walsender),
+    ):
+        took = [measure() for _ in range(FAULTS)]
+        print(
+            f"connector: {what}: median {statistics.median(took):.2f} s of {FAULTS}, worst {max(took):.2f}", flush=True
+        )
+    print("Debezium: peer absent")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs all and prints one line each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--rate", type=int, default=500)
+    parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--seconds", type=int, default=10)
-    arguments = parser.parse_args()
+    parser.add_argument("--million", action="store_true", help="one transaction of a million rows too")
+    arguments = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    bench = Bench(os.environ["TALLY_KAFKA_BOOTSTRAP"], PostgresHost(os.environ["TALLY_TEST_POSTGRES_URL"]))
-    try:
-        print(bench.trickle(50, 2), "(warm-up)")
-        for rows_a_transaction in (1, 10, 100):
-            print(bench.backlog(arguments.rows, rows_a_transaction))
-        print(bench.trickle(arguments.rate, arguments.seconds))
-        print(bench.backlog(arguments.rows * 10, arguments.rows * 10))
-    finally:
-        bench.close()
+    with _servers() as (bootstrap, host):
+        connector = Bench(bootstrap, host, "connector")
+        try:
+            relay = Bench(bootstrap, host, "relay")
+            try:
+                _measure(connector, relay, arguments.rows, arguments.seconds, arguments.million)
+            finally:
+                relay.close()
+        finally:
+            connector.close()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,7 +6,7 @@ import gc
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
 from threading import Event
 from typing import Annotated
@@ -31,6 +31,8 @@ from producers.payments.attempts import AttemptRunner
 from producers.payments.handler import PaymentCommands
 from producers.payments.provider import HttpProvider
 from producers.store.connections import PoolSize, open_pool
+from producers.two_phase.metrics import TwoPhaseMetrics
+from producers.wallets.running import wallet_orders
 from schemas import outbox as columns
 from schemas.codec import AvroCodec, Codec
 from schemas.topics import DEAD_LETTERS, ORDERS_COMMANDS, PAYMENTS_COMMANDS
@@ -108,7 +110,11 @@ def commands(
     )
     codec = AvroCodec()
     handler = OrderCommands(codec) if service is Service.ORDERS else PaymentCommands(codec)
-    beside = _attempts(settings, codec) if service is Service.PAYMENTS else nullcontext()
+    beside: AbstractContextManager[None]
+    if service is Service.PAYMENTS:
+        beside = _attempts(settings, codec)
+    else:
+        beside = _wallet_orders(settings, codec, registry, f"orders-{instance}")
     with _probes(settings, health, registry, probe_host), beside:
         CommandSink(config, handler, codec, SinkMetrics(registry)).run(stop, health)
 
@@ -138,6 +144,18 @@ def _attempts(settings: Settings, codec: Codec) -> Iterator[None]:
         provider.close()
 
 
+def _wallet_orders(
+    settings: Settings, codec: Codec, registry: CollectorRegistry, name: str
+) -> AbstractContextManager[None]:
+    """The two-phase commits of orders that are paid from a wallet, beside the sink of orders."""
+    payments_url = settings.values.payments_database_url
+    if payments_url is None:
+        log.warning("orders paid from a wallet wait: no payments database is set")
+        return nullcontext()
+    show = TwoPhaseMetrics(registry).show
+    return wallet_orders(settings.orders_database_url, payments_url, name, codec, show)
+
+
 @contextmanager
 def _probes(settings: Settings, health: Questions, registry: CollectorRegistry, host: str) -> Iterator[None]:
     try:
@@ -147,6 +165,12 @@ def _probes(settings: Settings, health: Questions, registry: CollectorRegistry, 
     with server as probes:
         log.info("probes", port=probes.port)
         yield
+
+
+def _serve_standalone(metrics: Metrics, name: str, host: str, port: int) -> Probes:
+    registry = _registry()
+    registry.register(OutboxFigures(name, metrics))
+    return Probes(OutboxHealth(metrics), registry, port, host)
 
 
 def _registry() -> CollectorRegistry:
@@ -173,7 +197,7 @@ def main() -> None:
     """
     if sys.argv[1:2] == [STANDALONE]:
         # It knows its flags itself: it runs anywhere, also without any setting of ours.
-        raise SystemExit(main_standalone(sys.argv[2:]))
+        raise SystemExit(main_standalone(sys.argv[2:], _serve_standalone))
     try:
         cli()
     except SettingsError as error:

@@ -1,21 +1,21 @@
-"""Bodies to bytes and back: Avro behind the Confluent prefix, by fastavro."""
+"""Bodies to bytes and back: Avro behind the Confluent prefix, by generated straight-line code."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from io import BytesIO
-from typing import Any, Protocol, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
-import fastavro
-
+from schemas import generated
 from schemas.catalogue import Entry, load
 from schemas.errors import Undecodable, Unencodable
-from schemas.messages import MESSAGES, PARTS
+from schemas.interpreted import interpreted_reader, interpreted_writer
+from schemas.messages import MESSAGES
+from schemas.upcasting import UPCASTERS, Upcasters, steps_from
 
 _PREFIX = struct.Struct(">bI")
-_INT_LIMITS = {"int": 1 << 31, "long": 1 << 63}
+
+FindSchema = Callable[[int], dict[str, Any] | None]
 
 
 class Codec(Protocol):
@@ -28,40 +28,45 @@ class Codec(Protocol):
         """The body, of one of the classes of `schemas.messages`. Raises Undecodable and nothing else."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """How one class is written and read: its newest schema and how its fields map."""
-
-    prefix: bytes
-    schema: Any
-    to_wire: Callable[[Any], dict[str, Any]]
-
-
 class AvroCodec:
-    """The codec over the committed catalogue; safe to share between threads."""
+    """The codec over the committed catalogue; safe to share between threads.
 
-    def __init__(self, entries: list[Entry] | None = None) -> None:
-        self._forms: dict[type, _Form] = {}
-        self._readers: dict[int, tuple[Any, Callable[[dict[str, Any]], Any]]] = {}
-        classes = {cls.__name__: cls for cls in MESSAGES.values()}
+    A schema's functions are generated when it is first met. With `generate` False, or for a schema that the
+    generator does not cover, the Avro library interprets the schema each time: same bytes, same values, slower.
+    `find` is asked for ids that the catalogue does not hold (a newer version that another process writes already);
+    what it raises comes out of `decode`. Older versions climb to the newest by `upcasters`.
+    """
+
+    def __init__(
+        self,
+        entries: list[Entry] | None = None,
+        generate: bool = True,
+        find: FindSchema | None = None,
+        classes: Iterable[type] = tuple(MESSAGES.values()),
+        upcasters: Upcasters = UPCASTERS,
+    ) -> None:
+        self._generate, self._find, self._upcasters = generate, find, upcasters
+        by_name = {cls.__name__: cls for cls in classes}
+        self._subjects: dict[str, type] = {}
+        self._by_id: dict[int, tuple[type, Entry]] = {}
+        self._newest: dict[type, Entry] = {}
+        self._writers: dict[type, generated.Write] = {}
+        self._readers: dict[int, generated.Read] = {}
         for entry in load() if entries is None else entries:
-            cls, schema = classes[entry.class_name], fastavro.parse_schema(entry.schema)
-            self._readers[entry.id] = (schema, _from_wire(cls))
+            cls = by_name[entry.class_name]
+            self._by_id[entry.id] = cls, entry
+            self._subjects[entry.subject] = cls
             # Entries come by id, so the newest version of a class is the one that stays.
-            self._forms[cls] = _Form(_PREFIX.pack(0, entry.id), schema, _to_wire(cls, entry.schema))
+            self._newest[cls] = entry
 
     def encode(self, body: Any) -> bytes:
         """See `Codec.encode`."""
-        form = self._forms.get(type(body))
-        if form is None:
-            raise Unencodable(f"{type(body).__name__} is none of our messages")
-        out = BytesIO()
-        out.write(form.prefix)
+        cls = type(body)
+        write = self._writers.get(cls) or self._make_writer(cls)
         try:
-            fastavro.schemaless_writer(out, form.schema, form.to_wire(body), strict=True)
+            return write(body)
         except (ValueError, TypeError, AttributeError, OverflowError) as wrong:
-            raise Unencodable(f"{type(body).__name__}: {wrong}") from wrong
-        return out.getvalue()
+            raise Unencodable(f"{cls.__name__}: {wrong}") from wrong
 
     def decode(self, payload: bytes | None) -> Any:
         """See `Codec.decode`."""
@@ -70,76 +75,48 @@ class AvroCodec:
         if len(payload) < _PREFIX.size or payload[0] != 0:
             raise Undecodable("the value does not begin with the Confluent prefix")
         schema_id = _PREFIX.unpack_from(payload)[1]
-        reader = self._readers.get(schema_id)
-        if reader is None:
-            raise Undecodable(f"schema id {schema_id} is not in schemas/lock.json")
-        schema, build = reader
-        source = BytesIO(payload)
-        source.seek(_PREFIX.size)
+        read = self._readers.get(schema_id) or self._make_reader(schema_id)
         try:
-            body = build(fastavro.schemaless_reader(source, schema, None))
+            return read(payload)
         except Exception as wrong:
             # Whatever a reader makes of foreign bytes (EOFError, IndexError, UnicodeDecodeError, OverflowError,
             # MemoryError of a huge length ...): they cannot be read, and that is all there is to say.
             raise Undecodable(f"schema id {schema_id}: {type(wrong).__name__}: {wrong}") from wrong
-        if source.tell() != len(payload):
-            raise Undecodable(f"schema id {schema_id}: {len(payload) - source.tell()} bytes are left over")
-        return body
 
+    def _make_writer(self, cls: type) -> generated.Write:
+        entry = self._newest.get(cls)
+        if entry is None:
+            raise Unencodable(f"{cls.__name__} is none of our messages")
+        prefix = _PREFIX.pack(0, entry.id)
+        made = None
+        if self._generate:
+            try:
+                made = generated.writer(cls, entry.schema, prefix)
+            except generated.Uncovered:
+                # The Avro library covers it.
+                pass
+        self._writers[cls] = made = made or interpreted_writer(cls, entry.schema, prefix)
+        return made
 
-def _to_wire(cls: type, schema: dict[str, Any]) -> Callable[[Any], dict[str, Any]]:
-    """A function from an instance to the dict that fastavro writes.
+    def _make_reader(self, schema_id: int) -> generated.Read:
+        cls, entry = self._by_id.get(schema_id) or self._found(schema_id)
+        steps = steps_from(self._upcasters, entry.subject, entry.version, self._newest[cls].version)
+        made = None
+        if self._generate and not steps:
+            try:
+                made = generated.reader(cls, entry.schema)
+            except generated.Uncovered:
+                pass
+        self._readers[schema_id] = made = made or interpreted_reader(cls, entry.schema, steps)
+        return made
 
-    It checks whole numbers itself: fastavro writes a float, a bool or a number out of range without a word.
-    """
-    names = [field.name for field in fields(cls)]
-    nested = {name: _to_wire(part, _items(schema, name)) for name, part in _parts(cls).items()}
-    limits = {field["name"]: limit for field in schema["fields"] if (limit := _limit(field["type"])) is not None}
-
-    def convert(body: Any) -> dict[str, Any]:
-        wire = {name: getattr(body, name) for name in names}
-        for name, limit in limits.items():
-            value = wire[name]
-            if value is not None and (type(value) is not int or not -limit <= value < limit):
-                raise ValueError(f"{name} is {value!r}, not a whole number in range")
-        for name, part in nested.items():
-            wire[name] = [part(item) for item in wire[name]]
-        return wire
-
-    return convert
-
-
-def _from_wire(cls: type) -> Callable[[dict[str, Any]], Any]:
-    """A function from fastavro's dict to an instance; a field that an older version lacks takes its default."""
-    parts = _parts(cls)
-    if not parts:
-        return lambda wire: cls(**wire)
-
-    def build(wire: dict[str, Any]) -> Any:
-        for name, part in parts.items():
-            wire[name] = tuple(part(**item) for item in wire[name])
-        return cls(**wire)
-
-    return build
-
-
-def _parts(cls: type) -> dict[str, type]:
-    """Fields that are tuples of parts, by name."""
-    hints = get_type_hints(cls)
-    found = {}
-    for field in fields(cls):
-        hint = hints[field.name]
-        if get_origin(hint) is tuple and get_args(hint)[0] in PARTS:
-            found[field.name] = get_args(hint)[0]
-    return found
-
-
-def _items(schema: dict[str, Any], name: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(field for field in schema["fields"] if field["name"] == name)["type"]["items"]
-    return found
-
-
-def _limit(avro_type: Any) -> int | None:
-    if isinstance(avro_type, list):
-        avro_type = next(branch for branch in avro_type if branch != "null")
-    return _INT_LIMITS.get(avro_type) if isinstance(avro_type, str) else None
+    def _found(self, schema_id: int) -> tuple[type, Entry]:
+        schema = None if self._find is None else self._find(schema_id)
+        if schema is None:
+            raise Undecodable(f"schema id {schema_id} is not in schemas/lock.json")
+        subject = f"{schema.get('namespace')}.{schema.get('name')}"
+        if subject not in self._subjects:
+            raise Undecodable(f"schema id {schema_id} is {subject}, which is none of our messages")
+        cls = self._subjects[subject]
+        # Newer than all that we have: no step of ours begins there.
+        return cls, Entry(subject, self._newest[cls].version + 1, schema_id, "", "", schema)

@@ -95,17 +95,17 @@ _ALL = (
     Topic(
         PAYMENTS_COMMANDS,
         "order id",
-        "AUTHORISE_PAYMENT, CAPTURE_PAYMENT, VOID_PAYMENT",
+        "AUTHORISE_PAYMENT, CAPTURE_PAYMENT, VOID_PAYMENT, ASK_STATUS",
         retention_ms=COMMAND_RETENTION_MS,
     ),
     Topic(
         INVENTORY_COMMANDS,
         "SKU",
-        "RESERVE_STOCK, RELEASE_STOCK, SHIP_STOCK, RECEIVE_STOCK, ADJUST_STOCK",
+        "RESERVE_STOCK, RELEASE_STOCK, SHIP_STOCK, RECEIVE_STOCK, ADJUST_STOCK, ASK_STATUS",
         retention_ms=COMMAND_RETENTION_MS,
     ),
     Topic(SAGAS_REPLIES, "order id", "COMMAND_ANSWERED", retention_ms=COMMAND_RETENTION_MS),
-    Topic(SAGAS_DEADLINES, "order id", "DEADLINE_PASSED", retention_ms=COMMAND_RETENTION_MS),
+    Topic(SAGAS_DEADLINES, "order id", "DEADLINE_PASSED, ACT_ON_SAGA", retention_ms=COMMAND_RETENTION_MS),
     Topic(ORDERS_BY_CUSTOMER_REKEY, "customer id", "ORDER_LISTED"),
     # One key a letter, compacted: a discarded letter is a tombstone.
     Topic(DEAD_LETTERS, "letter id", "DEAD_LETTERED", cleanup="compact"),

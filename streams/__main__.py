@@ -23,7 +23,8 @@ def worker(
 ) -> None:
     """One worker: the agents of inventory, sagas and read models, and queries of their tables."""
     logs.configure(f"worker-{index}")
-    settings = WorkerSettings(Settings().kafka_bootstrap, index, host, port)
+    known = Settings()
+    settings = WorkerSettings(known.kafka_bootstrap, index, host, port, known.data_dir)
     try:
         code = uvloop.run(work(settings))
     except PortTaken as taken:

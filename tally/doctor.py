@@ -11,6 +11,7 @@ import redis
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from producers.two_phase.inspecting import held
 from schemas.topics import TOPICS
 from tally import endpoints
 from tally.audit.report import Finding, Report
@@ -21,8 +22,8 @@ ASK_WITHIN_S = 5
 PREPARED_TRANSACTIONS_MIN = 1
 # A slot that holds back this much log fills a disk: its connector is gone or stuck.
 HELD_BACK_MB_MAX = 1024
-# A prepared transaction holds its rows; two-phase commit decides within seconds.
-PREPARED_AGE_S_MAX = 60
+# A prepared transaction holds its rows; recovery settles it within this.
+PREPARED_AGE_S_MAX = 30
 # Record times are compared between machines; deadlines are seconds.
 CLOCK_APART_S_MAX = 1.0
 MB = 1024 * 1024
@@ -152,14 +153,22 @@ def _examine_slots(service: str, connection: psycopg.Connection[Row], notes: Not
 
 
 def _examine_prepared(service: str, connection: psycopg.Connection[Row], notes: Notes) -> None:
-    rows = connection.execute(
-        "select gid, extract(epoch from clock_timestamp() - prepared)::float8"
-        " from pg_prepared_xacts where database = current_database()"
-    ).fetchall()
-    notes.figures[f"{service} prepared transactions"] = len(rows)
-    for gid, age in rows:
-        if _number(age) > PREPARED_AGE_S_MAX:
-            notes.add("two-phase", f"{service}/{gid}", f"prepared {_number(age):.0f} s ago and not decided")
+    found = held(connection)
+    notes.figures[f"{service} prepared transactions"] = len(found)
+    for each in found:
+        notes.figures[f"{service} {each.gid} prepared for s"] = round(each.age_s, 1)
+        if each.age_s > PREPARED_AGE_S_MAX:
+            notes.add("two-phase", f"{service}/{each.gid}", each.told)
+    if _one(connection, "select to_regclass('two_phase_decisions') is not null"):
+        rows = connection.execute(
+            "select transaction::text, damage::text from two_phase_decisions"
+            " where damage <> '{}' and forgotten_at is null"
+        ).fetchall()
+        notes.figures["two-phase transactions with damage"] = len(rows)
+        for transaction, damage in rows:
+            notes.add(
+                "two-phase", f"{service}/{transaction}", f"heuristic damage: {damage}; then `tally two-phase forget`"
+            )
 
 
 def _examine_valkey(url: str, notes: Notes) -> None:

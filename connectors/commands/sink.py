@@ -7,7 +7,6 @@ from threading import Event
 
 import structlog
 
-from connectors.backoff import Backoff
 from connectors.commands import parked, positions
 from connectors.commands.attempt import Attempts
 from connectors.commands.batch import Batches, Worked
@@ -18,6 +17,7 @@ from connectors.commands.metrics import SinkMetrics
 from connectors.commands.positions import PositionMoved
 from connectors.consuming import ConsumingError, KafkaAway, PlacedConsumer, Record
 from connectors.probes import Health
+from connectors.stepping import step_until
 from schemas.codec import Codec
 
 log = structlog.get_logger(__name__)
@@ -41,10 +41,13 @@ class CommandSink:
     Raises `connectors.consuming.Fenced` and `PositionAhead`: then this process must not go on.
     """
 
+    passing = (Away, PositionMoved, KafkaAway)
+
     def __init__(self, config: SinkConfig, handler: CommandHandler, codec: Codec, metrics: SinkMetrics) -> None:
         self._config, self._metrics = config, metrics
+        self.restarts = metrics.restarts
         self._batches = Batches(config, Attempts(config.service, handler, codec))
-        self._consumer = PlacedConsumer(config.consumer_group)
+        self.consumer = PlacedConsumer(config.consumer_group)
         self._connection: Connection | None = None
         # Next offset by partition, as the database has it as far as we know.
         self._expected: dict[int, int] = {}
@@ -53,63 +56,42 @@ class CommandSink:
 
     def run(self, stop: Event, health: Health) -> None:
         """See the class."""
-        backoff = Backoff()
-        health.waits_for("its partitions")
         try:
-            while not stop.is_set():
-                try:
-                    self._step()
-                except (Away, PositionMoved, KafkaAway) as reason:
-                    self._metrics.restarts.labels(type(reason).__name__).inc()
-                    wait_s = backoff.next_s()
-                    log.warning("begins anew", reason=str(reason), error=type(reason).__name__, wait_s=wait_s)
-                    health.waits_for(str(reason))
-                    self._forget(reason)
-                    self._consumer.idle(wait_s, stop)
-                    continue
-                backoff.reset()
-                if self._consumer.joined:
-                    health.ready()
-                else:
-                    health.beat()
+            step_until(stop, self, health)
         finally:
             self._disconnect()
-            self._consumer.close()
+            self.consumer.close()
 
-    def _step(self) -> None:
-        if self._consumer.unplaced:
+    def step(self) -> None:
+        """One batch, and what falls due between batches."""
+        if self.consumer.unplaced:
             self._place()
         # At the bound what comes next stays in Kafka until parked commands are worked.
-        self._consumer.hold(self._parked_rows >= self._config.parked.rows_max)
-        records = self._consumer.gather(self._config.bounds)
+        self.consumer.hold(self._parked_rows >= self._config.parked.rows_max)
+        records = self.consumer.gather(self._config.bounds)
         if records:
             self._work(records)
-        if (
-            self._parked_rows
-            and self._expected
-            and not self._consumer.unplaced
-            and time.monotonic() >= self._retry_at_s
-        ):
+        if self._parked_rows and self._expected and not self.consumer.unplaced and time.monotonic() >= self._retry_at_s:
             self._retry()
         if time.monotonic() >= self._shown_at_s:
             self._show()
 
     def _place(self) -> None:
         connection, topic = self._connected(), self._config.topic
-        partitions = [partition for _, partition in self._consumer.owned]
+        partitions = [partition for _, partition in self.consumer.owned]
         with batch_transaction(connection):
             found = positions.read(connection, topic, partitions)
             self._parked_rows = parked.waiting(connection, topic, partitions).rows
         starts = {}
         for partition, position in found.items():
-            low, end = self._consumer.limits((topic, partition))
+            low, end = self.consumer.limits((topic, partition))
             if position > end:
                 raise PositionAhead(topic, partition, position, end)
             if position < low:
                 # Retention passed us by; what it deleted cannot be worked any more, and this line says so.
                 log.error("commands expired", topic=topic, partition=partition, position=position, low=low)
             starts[topic, partition] = max(position, low)
-        self._consumer.place(starts)
+        self.consumer.place(starts)
         self._expected = found
         log.info("reads", topic=topic, positions=found, parked=self._parked_rows)
 
@@ -124,7 +106,7 @@ class CommandSink:
         self._count(worked)
         self._metrics.batches.inc()
         # For display only: what counts is the position row.
-        self._consumer.commit({(self._config.topic, partition): end for partition, end in ends.items()})
+        self.consumer.commit({(self._config.topic, partition): end for partition, end in ends.items()})
 
     def _retry(self) -> None:
         self._retry_at_s = time.monotonic() + self._config.parked.every_s
@@ -139,7 +121,7 @@ class CommandSink:
         self._shown_at_s = time.monotonic() + METRICS_EVERY_S
         self._metrics.parked_rows.set(self._parked_rows)
         self._metrics.lag.clear()
-        for (topic, partition), lag in self._consumer.lag().items():
+        for (topic, partition), lag in self.consumer.lag().items():
             self._metrics.lag.labels(topic, str(partition)).set(lag)
 
     def _connected(self) -> Connection:
@@ -148,8 +130,8 @@ class CommandSink:
             self._connection = connect(config.database_url, f"sink-{config.service}", config.lock_timeout_ms)
         return self._connection
 
-    def _forget(self, reason: Exception) -> None:
-        self._consumer.unplace()
+    def forget(self, reason: Exception) -> None:
+        """What may be wrong now: positions are read again, after a lost database on another connection."""
         self._expected = {}
         if isinstance(reason, Away):
             # Whether its last commit was kept is not known on this connection; the positions tell on the next.

@@ -10,7 +10,6 @@ import structlog
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from connectors.backoff import Backoff
 from connectors.consuming import KafkaAway, Partition, PlacedConsumer, Record
 from connectors.copies.config import CopiesConfig
 from connectors.copies.letters import Letters
@@ -18,6 +17,7 @@ from connectors.copies.metrics import CopiesMetrics
 from connectors.copies.rows import Row, row_of
 from connectors.copies.valkey import Copies, Emptied, Namespace, ValkeyAway, life_of
 from connectors.probes import Health
+from connectors.stepping import step_until
 from schemas.codec import Codec
 from schemas.errors import Undecodable
 
@@ -30,51 +30,40 @@ DESCRIBED_WITHIN_S = 5.0
 class CopiesSink:
     """`run` works until `stop` is set, and waits without end for Kafka or Valkey. Raises `connectors.consuming.Fenced`."""
 
+    passing = (ValkeyAway, Emptied, KafkaAway)
+
     def __init__(self, config: CopiesConfig, codec: Codec, metrics: CopiesMetrics) -> None:
-        self._metrics = metrics
+        self._metrics, self.restarts = metrics, metrics.restarts
         self._tables = config.table_by_topic
         self._bounds = config.bounds
         self._copies = Copies(config.redis_url, Namespace(config.prefix, config.tombstone_s))
         self._letters = Letters(config.bootstrap, codec)
         self._bootstrap = config.bootstrap
-        self._consumer = PlacedConsumer(config.consumer_group)
+        self.consumer = PlacedConsumer(config.consumer_group)
         # The mark that each of our partitions must have for our offsets to be true.
         self._marks: dict[Partition, str] = {}
         self._shown_at_s = 0.0
 
     def run(self, stop: Event, health: Health) -> None:
         """See the class."""
-        backoff = Backoff()
-        health.waits_for("its partitions")
         try:
-            while not stop.is_set():
-                try:
-                    self._step()
-                except (ValkeyAway, Emptied, KafkaAway) as reason:
-                    self._metrics.restarts.labels(type(reason).__name__).inc()
-                    wait_s = backoff.next_s()
-                    log.warning("begins anew", reason=str(reason), error=type(reason).__name__, wait_s=wait_s)
-                    health.waits_for(str(reason))
-                    self._consumer.unplace()
-                    self._consumer.idle(wait_s, stop)
-                    continue
-                backoff.reset()
-                if self._consumer.joined:
-                    health.ready()
-                else:
-                    health.beat()
+            step_until(stop, self, health)
         finally:
             self._copies.close()
-            self._consumer.close()
+            self.consumer.close()
 
-    def _step(self) -> None:
-        if self._consumer.unplaced:
+    def step(self) -> None:
+        """One batch; now and then, what the metrics show."""
+        if self.consumer.unplaced:
             self._place()
-        records = self._consumer.gather(self._bounds)
+        records = self.consumer.gather(self._bounds)
         if records:
             self._work(records)
         if time.monotonic() >= self._shown_at_s:
             self._show()
+
+    def forget(self, reason: Exception) -> None:
+        """Nothing: the next placement asks Valkey anew."""
 
     def _place(self) -> None:
         """Where to begin: at the group's offset where the mark says that Valkey holds all below it, else at the beginning.
@@ -83,28 +72,28 @@ class CopiesSink:
         2. The group's offsets of unmarked partitions go back to the beginning.
         3. Only then they are marked: killed in between, they are unmarked still.
         """
-        owned = self._consumer.owned
+        owned = self.consumer.owned
         run_id = self._copies.run_id()
         lives = {topic: life_of(id_, run_id) for topic, id_ in self._topic_ids(sorted({t for t, _ in owned})).items()}
         for topic, life in lives.items():
-            partitions = range(self._consumer.partitions(topic))
+            partitions = range(self.consumer.partitions(topic))
             self._copies.remove_former_life(topic, self._tables[topic], partitions, life)
         wanted = {partition: lives[partition[0]] for partition in owned}
         unmarked = self._copies.unmarked(wanted)
-        committed = self._consumer.committed()
+        committed = self.consumer.committed()
         starts = {}
         for partition in owned:
-            low, end = self._consumer.limits(partition)
+            low, end = self.consumer.limits(partition)
             start = low if partition in unmarked else committed.get(partition, low)
             # Compaction and a broken broker may move both ends; to copy a row again changes nothing.
             starts[partition] = start if low <= start <= end else low
         back = {partition: starts[partition] for partition in unmarked}
         if back:
-            self._consumer.commit(back, wait=True)
+            self.consumer.commit(back, wait=True)
             self._copies.mark({partition: wanted[partition] for partition in back})
             self._metrics.refills.inc(len(back))
         self._marks = wanted
-        self._consumer.place(starts)
+        self.consumer.place(starts)
         log.info("reads", partitions=len(owned), from_the_beginning=len(back))
 
     def _work(self, records: list[Record]) -> None:
@@ -122,7 +111,7 @@ class CopiesSink:
         for row, newer in zip(rows, written, strict=True):
             outcome = "older" if not newer else "deleted" if row.value is None else "written"
             self._metrics.rows.labels(row.table, outcome).inc()
-        self._consumer.commit(ends)
+        self.consumer.commit(ends)
 
     def _topic_ids(self, topics: list[str]) -> dict[str, str]:
         if not topics:
@@ -137,9 +126,9 @@ class CopiesSink:
 
     def _show(self) -> None:
         self._shown_at_s = time.monotonic() + METRICS_EVERY_S
-        if not self._consumer.unplaced:
+        if not self.consumer.unplaced:
             # An emptied Valkey is seen also while nothing is written.
             self._copies.write([], self._marks)
         self._metrics.lag.clear()
-        for (topic, partition), lag in self._consumer.lag().items():
+        for (topic, partition), lag in self.consumer.lag().items():
             self._metrics.lag.labels(topic, str(partition)).set(lag)

@@ -1,6 +1,7 @@
 """The loop that carries: frames in, records out, batches of whole database transactions, confirmations back.
 
-Invariants: a batch ends only between two database transactions; the slot is confirmed only up to what Kafka has stored;
+Invariants: a batch ends only between two database transactions, or inside one that is larger than the window's cap, and
+then its position record says how many rows of it are published; the slot is confirmed only up to what Kafka has stored;
 a position learnt from a keepalive is stored first, and only while nothing is on its way.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -16,6 +18,7 @@ import structlog
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.errors import InvalidOperation, MalformedStream
 from connectors.outbox.metrics import Metrics
+from connectors.outbox.outboxes import Outboxes
 from connectors.outbox.pgoutput import (
     BEGIN,
     COMMIT,
@@ -36,6 +39,7 @@ from connectors.outbox.positions import StoredPosition, format_position
 from connectors.outbox.publisher import Publisher
 from connectors.outbox.routing import Route
 from connectors.outbox.sender import Sender
+from connectors.outbox.steps import AtStep, Step, pass_by
 from connectors.outbox.stream import Stream
 
 _log = structlog.get_logger()
@@ -67,12 +71,16 @@ class Carrier:
         sender: Sender,
         duties: Sequence[Duty],
         metrics: Metrics,
+        outboxes: Outboxes,
+        at_step: AtStep = pass_by,
     ) -> None:
-        self._config, self._window, self._metrics = config, config.window, metrics
+        self._at_step = at_step
+        self._config, self._window, self._metrics, self._outboxes = config, config.window, metrics, outboxes
         self._stream, self._publisher, self._sender, self._duties = stream, publisher, sender, duties
         self._routes: dict[int, Route | None] = {}
         self._in_transaction = False
-        self._final_position = 0
+        self._final_position = self._committed_at_us = 0
+        self._rows_known = 0
         self._transaction_rows = 0
         self._rows = self._bytes = self._transactions = 0
         self._reached = 0
@@ -138,12 +146,18 @@ class Carrier:
     def _commit(self, position: int) -> None:
         began, metrics = time.monotonic(), self._metrics
         self._sender.settle()
-        stored = StoredPosition(self.stored.system, self.stored.timeline, self.stored.slot, position)
+        stored = self.stored.moved_to(position)
+        if self._in_transaction:
+            stored = replace(stored, part_of=self._final_position, part_rows=self._transaction_rows)
+        self._at_step(Step.BATCH_SENT)
         self._publisher.commit(stored)
-        self.stored, metrics.stored_position = stored, position
+        self._at_step(Step.BATCH_STORED)
+        # A part that follows a keepalive's position must not store an older one.
+        self.stored, metrics.stored_position, self._reached = stored, position, position
         self._sender.trust()
         if self._rows:
             metrics.latency.observe(max(0.0, time.time() - self._oldest_commit_us / 1_000_000))
+        metrics.oldest_waiting_us = 0
         metrics.rows_total += self._rows
         metrics.bytes_total += self._bytes
         metrics.transactions_total += self._transactions
@@ -155,6 +169,7 @@ class Carrier:
         """Sends every row that has come, up to a full batch; gives their number."""
         before, routes = self._rows, self._routes
         publisher, send, in_batch = self._publisher, self._sender.send, self._rows
+        part_rows_max, part_bytes_max = self._window.part_rows_max, self._window.part_bytes_max
         for frame in self._stream.frames():
             size = len(frame)
             if frame[0] != LOG_DATA or size <= MESSAGE_AT:
@@ -169,10 +184,14 @@ class Carrier:
                     raise MalformedStream(f"a row of relation {oid}, which was not described") from None
                 if route is None:
                     continue
-                if not publisher.is_open:
-                    publisher.begin()
                 if not self._in_transaction:
                     raise MalformedStream("a row outside of a transaction")
+                if self._transaction_rows < self._rows_known:
+                    self._skip_row()
+                    continue
+                if not publisher.is_open:
+                    publisher.begin()
+                    self._oldest_commit_us = self._metrics.oldest_waiting_us = self._committed_at_us
                 send(route, values, size, (self._final_position, self._transaction_rows))
                 self._transaction_rows += 1
                 in_batch = self._rows = in_batch + 1
@@ -180,6 +199,9 @@ class Carrier:
                 if in_batch % _SERVE_EVERY_ROWS == 0:
                     publisher.serve()
                     self._stream.stay_alive()
+                if in_batch >= part_rows_max or self._bytes >= part_bytes_max:
+                    self._commit(self._reached)
+                    in_batch = before = 0
             elif kind == COMMIT:
                 self._committed(frame)
                 if self._is_full():
@@ -194,17 +216,34 @@ class Carrier:
         if self._in_transaction:
             raise MalformedStream("a transaction within another")
         self._in_transaction = True
-        self._final_position, self._transaction_rows = read_begin(frame, MESSAGE_AT).final_position, 0
+        begin, known = read_begin(frame, MESSAGE_AT), self.stored.part_of
+        if self._reached <= known < begin.final_position:
+            raise MalformedStream(
+                f"the transaction at {format_position(known)}, of which {self.stored.part_rows} rows are published, "
+                f"was not sent again; {format_position(begin.final_position)} came in its place"
+            )
+        self._final_position, self._committed_at_us = begin.final_position, begin.committed_at_us
+        self._transaction_rows = 0
+        self._rows_known = self.stored.part_rows if known == begin.final_position else 0
+
+    def _skip_row(self) -> None:
+        """A row of a transaction that a former life published a part of: the server sends it whole, in the same order."""
+        self._transaction_rows += 1
+        if self._transaction_rows % _SERVE_EVERY_ROWS == 0:
+            self._stream.stay_alive()
 
     def _committed(self, frame: bytes) -> None:
         commit = read_commit(frame, MESSAGE_AT)
         if not self._in_transaction or commit.position != self._final_position:
             raise MalformedStream(f"a commit at {format_position(commit.position)} without its begin")
+        if self._transaction_rows < self._rows_known:
+            raise MalformedStream(
+                f"the transaction at {format_position(commit.position)} came with {self._transaction_rows} rows, "
+                f"and {self._rows_known} of it are published"
+            )
         self._in_transaction, self._reached = False, commit.end_position
         self._metrics.server_position = max(self._metrics.server_position, commit.end_position)
         if self._transaction_rows:
-            if not self._transactions:
-                self._oldest_commit_us = commit.committed_at_us
             self._transactions += 1
 
     def _beside(self, frame: bytes) -> None:
@@ -219,8 +258,7 @@ class Carrier:
     def _other(self, kind: int, frame: bytes) -> None:
         if kind == RELATION:
             relation = read_relation(frame, MESSAGE_AT)
-            ours = (relation.schema, relation.name) == self._config.schema_and_table
-            self._routes[relation.oid] = Route(self._config.routing, relation.columns) if ours else None
+            self._routes[relation.oid] = self._outboxes.route(relation)
             return
         decode(frame, MESSAGE_AT)
         if (

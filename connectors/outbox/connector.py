@@ -23,9 +23,7 @@ from connectors.outbox.database import (
     Slot,
     connect,
     demand_logical,
-    ensure_publication,
     find_slot,
-    table_columns,
     wait_until_free,
 )
 from connectors.outbox.errors import (
@@ -41,11 +39,14 @@ from connectors.outbox.errors import (
 )
 from connectors.outbox.kafka_log import kafka_logger
 from connectors.outbox.metrics import Metrics
+from connectors.outbox.outboxes import Outboxes
 from connectors.outbox.positions import StoredPosition, format_position
+from connectors.outbox.publication import ensure_publication
 from connectors.outbox.publisher import Publisher
 from connectors.outbox.sender import Sender, Suspicion
 from connectors.outbox.snapshot import send_snapshot
 from connectors.outbox.start import FirstTime, Found, judge
+from connectors.outbox.steps import AtStep, Step, pass_by
 from connectors.outbox.stored import read_stored_position
 from connectors.outbox.stream import Stream, System
 from connectors.outbox.topics import Topics
@@ -63,16 +64,19 @@ _PRODUCERS_LOST_MAX = 60
 class Connector:
     """Runs in the caller's thread until `stop` is set or something does not pass."""
 
-    def __init__(self, config: OutboxConfig, stop: threading.Event, metrics: Metrics) -> None:
+    def __init__(
+        self, config: OutboxConfig, stop: threading.Event, metrics: Metrics, at_step: AtStep = pass_by
+    ) -> None:
+        self._at_step = at_step
         self._config, self._stop, self._metrics = config, stop, metrics
         self._admin = AdminClient(_admin_settings(config), logger=kafka_logger())
-        self._topics = Topics(self._admin, config.record_bytes_max, config.create_topics)
+        self._topics = Topics(self._admin, config)
         self._suspicion, self._waiting = Suspicion(), Waiting()
         self._publisher: Publisher | None = None
         self._stream: Stream | None = None
         self._duties: Sequence[Duty] = ()
         self._stored: StoredPosition | None = None
-        self._forget = config.forget_position
+        self._forget, self._resume = config.forget_position, config.resume
         self._has_run = False
         self._backoff_s = _BACKOFF_FIRST_S
         self._producers_lost = 0
@@ -134,6 +138,7 @@ class Connector:
             carrier, stored = self._open(stream)
             stream.start(stored.position)
             self._metrics.state, self._metrics.ready = "STREAMING", True
+            self._at_step(Step.STREAMING)
             _log.info("streaming", position=format_position(stored.position), slot=self._config.slot)
             try:
                 carrier.run(stored, self._stop)
@@ -154,12 +159,13 @@ class Connector:
         config, server = self._config, stream.identify()
         with connect(config) as database:
             demand_logical(database)
-            ensure_publication(database, config, table_columns(database, config))
+            outboxes = Outboxes.describe(database, config)
+            ensure_publication(database, config, outboxes)
             publisher = self._publisher
             if publisher is None:
                 if self._has_run:
                     # Ours is fenced or gone; if the slot is held now, a newer process holds it, and must not be fenced.
-                    wait_until_free(database, config, self._stop.is_set, may_end=False)
+                    wait_until_free(database, config, self._asked_to_stop, may_end=False)
                 publisher = self._take_over()
             elif self._stored is not None:
                 # Proves that nobody has taken over meanwhile: else the stored position in memory is old, and ending
@@ -168,8 +174,8 @@ class Connector:
             found = Found(
                 server, stream.timeline_history(server.timeline), find_slot(database, config.slot), self._stored
             )
-            start = judge(config, found, self._forget)
-            wait_until_free(database, config, self._stop.is_set, may_end=True)
+            start = judge(config, found, self._forget, self._resume)
+            wait_until_free(database, config, self._asked_to_stop, may_end=True)
         keeper = Keeper(config, publisher, self._metrics, self._waiting)
         sender = Sender(config, keeper, publisher, self._topics, self._suspicion)
         self._duties = (
@@ -177,15 +183,16 @@ class Connector:
             StatusTables(config, keeper.blocked, self._metrics),
         )
         if isinstance(start, FirstTime):
-            stored = self._begin_anew(stream, server, sender, keeper, found.slot)
+            stored = self._begin_anew(stream, server, sender, keeper, outboxes, found.slot)
         else:
             stored = start.stored
             if found.stored is not None and found.stored.timeline != stored.timeline:
                 _log.warning(
                     "the server is on a new timeline, which holds all that is stored", timeline=stored.timeline
                 )
-        self._stored, self._forget, self._has_run = stored, False, True
-        return Carrier(config, stream, publisher, sender, self._duties, self._metrics), stored
+        # The way out is for what the start found, not for what happens later.
+        self._stored, self._forget, self._resume, self._has_run = stored, False, None, True
+        return Carrier(config, stream, publisher, sender, self._duties, self._metrics, outboxes, self._at_step), stored
 
     def _take_over(self) -> Publisher:
         self._metrics.state = "TAKING_OVER"
@@ -198,6 +205,7 @@ class Connector:
         self._stored = read_stored_position(self._config)
         if self._config.dead_letter is not None:
             self._load_waiting(self._config)
+        self._at_step(Step.TAKEN_OVER)
         _log.info("taken over", stored=None if self._stored is None else format_position(self._stored.position))
         return publisher
 
@@ -211,7 +219,7 @@ class Connector:
         self._waiting.requests, self._waiting.end = found.requests, found.end
 
     def _begin_anew(
-        self, stream: Stream, server: System, sender: Sender, keeper: Keeper, slot: Slot | None
+        self, stream: Stream, server: System, sender: Sender, keeper: Keeper, outboxes: Outboxes, slot: Slot | None
     ) -> StoredPosition:
         """First start. 1. announce; 2. make the slot; 3. the rows before it and its position, in one batch."""
         config, publisher = self._config, self._publisher
@@ -221,9 +229,11 @@ class Connector:
         making = StoredPosition(server.system, server.timeline, config.slot, 0, making=True)
         publisher.commit(making)
         self._stored, self._forget = making, False
+        self._at_step(Step.ANNOUNCED)
         if slot is not None:
             stream.drop_slot()
         position, snapshot = stream.create_slot()
+        self._at_step(Step.SLOT_MADE)
         publisher.begin()
         keeper.forget()
         sent = 0
@@ -234,14 +244,20 @@ class Connector:
                 if self._stop.is_set():
                     raise Stopped("asked to end during the first copy")
 
-            sent = send_snapshot(config, snapshot, sender, after_each_fetch)
+            sent = send_snapshot(config, snapshot, sender, outboxes, after_each_fetch)
         sender.settle()
+        self._at_step(Step.ROWS_BEFORE_SENT)
         stored = StoredPosition(server.system, server.timeline, config.slot, position)
         publisher.commit(stored)
+        self._at_step(Step.FIRST_STORED)
         sender.trust()
         self._metrics.rows_total += sent
         _log.info("slot made", slot=config.slot, position=format_position(position), rows_before=sent)
         return stored
+
+    def _asked_to_stop(self) -> bool:
+        self._metrics.beat()
+        return self._stop.is_set()
 
     def _while_waiting(self) -> None:
         if self._stream is not None:
@@ -264,6 +280,7 @@ class Connector:
 
     def _rest(self, what: str, error: Exception) -> None:
         self._metrics.state = "WAITING"
+        self._metrics.beat()
         _log.warning(what, error=_first_line(error), again_in_s=round(self._backoff_s, 2))
         self._admin.poll(0)  # its log lines come out only so
         self._stop.wait(self._backoff_s)

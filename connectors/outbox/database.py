@@ -1,4 +1,4 @@
-"""What the connector asks of PostgreSQL beside the stream: table, publication, slot, and that a predecessor lets go."""
+"""What the connector asks of PostgreSQL beside the stream: connections, the slot, and that a predecessor lets go."""
 
 from __future__ import annotations
 
@@ -9,20 +9,10 @@ from typing import Any, LiteralString
 
 import psycopg
 import structlog
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from connectors.outbox.config import OutboxConfig
-from connectors.outbox.errors import (
-    DatabaseLost,
-    PublicationMissing,
-    PublicationNarrow,
-    SlotActive,
-    Stopped,
-    TableUnfit,
-    WalLevelTooLow,
-)
-from connectors.outbox.pgoutput import Column
+from connectors.outbox.errors import DatabaseLost, SlotActive, Stopped, WalLevelTooLow
 from connectors.outbox.positions import parse_position
 
 _log = structlog.get_logger()
@@ -35,7 +25,10 @@ _TAKEOVER_SLACK_S = 5.0
 _LINK = {"connect_timeout": "10", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3"}
 
 # Values are read as text, so the texts must not depend on the server's settings.
-_TEXT_FORMS = "-c timezone=UTC -c datestyle=ISO -c bytea_output=hex -c extra_float_digits=1 -c intervalstyle=postgres"
+_TEXT_FORMS = (
+    "-c timezone=UTC -c datestyle=ISO -c bytea_output=hex -c extra_float_digits=1 -c intervalstyle=postgres "
+    "-c lc_monetary=C"
+)
 
 
 def connect(config: OutboxConfig, replication: bool = False) -> psycopg.Connection:
@@ -53,12 +46,16 @@ def connect(config: OutboxConfig, replication: bool = False) -> psycopg.Connecti
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A replication slot as the server shows it; `lost` is the reason why it cannot be read any more."""
+    """A replication slot as the server shows it.
+
+    `lost` is the reason why it cannot be read any more, `unfit` the reason why it is none of this connector's.
+    """
 
     confirmed: int
     active_pid: int | None
     plugin: str
     lost: str | None
+    unfit: str | None = None
 
 
 def demand_logical(connection: psycopg.Connection) -> None:
@@ -68,59 +65,25 @@ def demand_logical(connection: psycopg.Connection) -> None:
         raise WalLevelTooLow(str(level))
 
 
-def table_columns(connection: psycopg.Connection, config: OutboxConfig) -> list[Column]:
-    """The outbox table's columns in order. Raises TableUnfit when there is no such table."""
-    found = connection.execute(
-        "select a.attname::text, a.atttypid::int8 from pg_attribute a join pg_class c on c.oid = a.attrelid "
-        "join pg_namespace n on n.oid = c.relnamespace where n.nspname = %s and c.relname = %s and c.relkind in ('r', 'p') "
-        "and a.attnum > 0 and not a.attisdropped order by a.attnum",
-        config.schema_and_table,
-    ).fetchall()
-    if not found:
-        raise TableUnfit(f"there is no table {config.table} (or no right to see it)")
-    columns = [Column(str(name), int(oid)) for name, oid in found]
-    names = {column.name for column in columns}
-    for name, needed in config.routing.columns().items():
-        if needed and name not in names:
-            raise TableUnfit(
-                f"table {config.table} has no column {name}, which the options name; it has {', '.join(sorted(names))}"
-            )
-    return columns
-
-
-def ensure_publication(connection: psycopg.Connection, config: OutboxConfig, columns: list[Column]) -> None:
-    """Makes the publication if it is missing, else checks that it covers the table. Raises StartRefused."""
-    wanted = [column.name for column in columns if column.name in config.routing.columns()]
-    statement = _publication_statement(connection, config, wanted)
-    found = connection.execute(
-        "select pubinsert, pubupdate, pubviaroot from pg_publication where pubname = %s", (config.publication,)
-    ).fetchone()
-    if found is None:
-        try:
-            connection.execute(sql.SQL("create ") + statement)
-        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.WrongObjectType) as error:
-            raise PublicationMissing(
-                config.publication, f"create {statement.as_string(connection)}", _first_line(error)
-            ) from None
-        _log.info("publication made", publication=config.publication, columns=wanted)
-        return
-    _check_publication(connection, config, wanted, found)
-
-
 def find_slot(connection: psycopg.Connection, name: str) -> Slot | None:
     """The slot, or None."""
     invalidation: LiteralString = "invalidation_reason" if connection.info.server_version >= 170000 else "null"
     query: LiteralString = (
-        "select confirmed_flush_lsn::text, active_pid, plugin::text, wal_status, "
+        "select confirmed_flush_lsn::text, active_pid, plugin::text, wal_status, database, current_database(), "
         + invalidation
         + " from pg_replication_slots where slot_name = %s"
     )
     found = connection.execute(query, (name,)).fetchone()
     if found is None:
         return None
-    confirmed, active_pid, plugin, wal_status, reason = found
+    confirmed, active_pid, plugin, wal_status, database, here, reason = found
     lost = reason or ("wal_status is lost" if wal_status == "lost" else None)
-    return Slot(parse_position(confirmed) if confirmed else 0, active_pid, plugin, lost)
+    unfit = None
+    if plugin != "pgoutput":
+        unfit = f"its plugin is {plugin or 'none (it is physical)'}"
+    elif database != here:
+        unfit = f"it is of the database {database}"
+    return Slot(parse_position(confirmed) if confirmed else 0, active_pid, plugin, lost, unfit)
 
 
 def wait_until_free(
@@ -159,69 +122,8 @@ def _end_walsender(connection: psycopg.Connection, pid: int, wait_s: float) -> N
         )
 
 
-def _publication_statement(connection: psycopg.Connection, config: OutboxConfig, wanted: list[str]) -> sql.Composed:
-    """All but the verb. A column list keeps what is not routed off the wire; updates need the key columns, hence none then."""
-    fatal = config.routing.invalid_operation == "fatal"
-    columns: sql.Composable = sql.SQL("")
-    if connection.info.server_version >= 150000 and not fatal:
-        columns = sql.SQL(" ({})").format(sql.SQL(", ").join(map(sql.Identifier, wanted)))
-    return sql.SQL("publication {} for table {}{} with (publish = {}, publish_via_partition_root = true)").format(
-        sql.Identifier(config.publication),
-        sql.Identifier(*config.schema_and_table),
-        columns,
-        sql.Literal("insert, update" if fatal else "insert"),
-    )
-
-
-def _check_publication(
-    connection: psycopg.Connection, config: OutboxConfig, wanted: list[str], found: tuple[bool, ...]
-) -> None:
-    inserts, updates, via_root = found
-    name, table = config.publication, sql.Identifier(*config.schema_and_table).as_string(connection)
-
-    def narrow(what: str, statement: str) -> PublicationNarrow:
-        return PublicationNarrow(name, what, statement)
-
-    if not inserts:
-        raise narrow("does not publish inserts", f"alter publication {name} set (publish = 'insert')")
-    if config.routing.invalid_operation == "fatal" and not updates:
-        raise narrow(
-            "does not publish updates, which are to be fatal",
-            f"alter publication {name} set (publish = 'insert, update')",
-        )
-    newer = connection.info.server_version >= 150000
-    rest: LiteralString = "attnames::text[], rowfilter" if newer else "null, null"
-    covered = connection.execute(
-        "select " + rest + " from pg_publication_tables where pubname = %s and schemaname = %s and tablename = %s",
-        (name, *config.schema_and_table),
-    ).fetchone()
-    if covered is None:
-        kind = _one(connection, "select relkind = 'p' from pg_class where oid = %s::regclass", table)[0]
-        if kind and not via_root:
-            raise narrow(
-                f"does not publish {table} by its root",
-                f"alter publication {name} set (publish_via_partition_root = true)",
-            )
-        raise narrow(f"does not cover {table}", f"alter publication {name} add table {table}")
-    columns, row_filter = covered
-    if row_filter is not None:
-        raise narrow(
-            f"has a row filter ({row_filter}): rows would be missed", f"alter publication {name} set table {table}"
-        )
-    missing = [column for column in wanted if columns is not None and column not in columns]
-    if missing:
-        listed = ", ".join(wanted)
-        raise narrow(
-            f"lacks the columns {', '.join(missing)}", f"alter publication {name} set table {table} ({listed})"
-        )
-
-
 def _one(connection: psycopg.Connection, query: LiteralString, *values: object) -> tuple[Any, ...]:
     row: tuple[Any, ...] | None = connection.execute(query, values).fetchone()
     if row is None:
         raise DatabaseLost(f"the server does not answer {query!r}")
     return row
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

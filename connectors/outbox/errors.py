@@ -13,6 +13,7 @@ OutboxError
 │   ├── WalLevelTooLow    17  wal_level is not logical
 │   ├── SlotActive        18  somebody else reads the slot and does not go away
 │   ├── Diverged          19  this server's history left the one that the position is of
+│   ├── SlotUnfit         26  the slot is physical, of another plugin or of another database
 │   └── TableUnfit        22  no such table, or a column that the options name is missing
 ├── UnsendableRow         20  a row that Kafka can never take, and no dead letters are set up
 ├── InvalidOperation      21  an UPDATE of an outbox row, and the options say that this is fatal
@@ -54,7 +55,7 @@ class SlotAhead(StartRefused):
     def __init__(self, slot: str, confirmed: str, stored: str) -> None:
         super().__init__(
             f"slot {slot} is confirmed up to {confirmed}, ahead of the stored position {stored}: the rows between them "
-            f"would be missed; publish them from the table, then start with --forget-position"
+            f"would be missed; --resume=republish sends the table again, --resume=slot goes on behind them"
         )
 
 
@@ -66,7 +67,7 @@ class SlotMissing(StartRefused):
     def __init__(self, slot: str, stored: str) -> None:
         super().__init__(
             f"position {stored} is stored, but slot {slot} is gone: rows since then may be missing from Kafka; "
-            f"--forget-position starts as for the first time and sends what is in the table again"
+            f"--resume=republish makes it anew and sends what is in the table again"
         )
 
 
@@ -78,7 +79,7 @@ class PositionMissing(StartRefused):
     def __init__(self, slot: str, topic: str) -> None:
         super().__init__(
             f"slot {slot} exists, but topic {topic} holds no position: another connector's slot, or the topic was lost; "
-            f"give another --slot, or --forget-position to drop the slot and start as for the first time"
+            f"give another --slot; --resume=slot goes on where the slot is, --resume=republish sends the table again"
         )
 
 
@@ -90,7 +91,7 @@ class OtherSystem(StartRefused):
     def __init__(self, stored: str, found: str) -> None:
         super().__init__(
             f"the stored position is of database system {stored}, this is {found} (restored or another server?): "
-            f"check --source-url; --forget-position starts as for the first time"
+            f"check --source-url; --resume=republish sends the table again, --resume=slot goes on where the slot is"
         )
 
 
@@ -102,7 +103,7 @@ class SlotLost(StartRefused):
     def __init__(self, slot: str, status: str) -> None:
         super().__init__(
             f"slot {slot} cannot be read any more ({status}): raise max_slot_wal_keep_size; "
-            f"--forget-position drops it and sends what is in the table again"
+            f"--resume=republish makes it anew and sends what is in the table again"
         )
 
 
@@ -146,6 +147,15 @@ class SlotActive(StartRefused):
         )
 
 
+class SlotUnfit(StartRefused):
+    """The slot is physical, of another plugin or of another database."""
+
+    exit_code = 26
+
+    def __init__(self, slot: str, why: str) -> None:
+        super().__init__(f"slot {slot} is not this connector's: {why}; give another --slot")
+
+
 class Diverged(StartRefused):
     """This server's history left the one that the position is of."""
 
@@ -154,7 +164,7 @@ class Diverged(StartRefused):
     def __init__(self, stored: str, stored_timeline: int, found_timeline: int) -> None:
         super().__init__(
             f"DIVERGED: position {stored} of timeline {stored_timeline} is not part of this server's timeline {found_timeline}: "
-            f"Kafka may hold rows that this server does not; compare them, then start with --forget-position"
+            f"Kafka may hold rows that this server does not; compare them, then --resume=republish or --resume=slot"
         )
 
 

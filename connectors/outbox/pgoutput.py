@@ -74,10 +74,16 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column as published; `type_oid` is that of pg_type."""
+    """A column as published; `type_oid` is that of pg_type, `modifier` its length, precision or scale (-1: none).
+
+    What the log does not say is looked up: `required` (not null), and an enumeration's `labels`.
+    """
 
     name: str
     type_oid: int
+    modifier: int = -1
+    required: bool = False
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +195,7 @@ def read_relation(frame: bytes, at: int) -> Relation:
     for _ in range(count):
         column, position = _string(frame, position + 1)
         _demand(position + 8 <= len(frame), "a column that ends early", frame)
-        columns.append(Column(column, _COLUMN(frame, position)[0]))
+        columns.append(Column(column, *_COLUMN(frame, position)))
         position += 8
     _demand(position == len(frame), "a relation with a rest", frame)
     return Relation(oid, schema, name, tuple(columns))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -31,7 +31,8 @@ class StoredPosition:
     """What Kafka holds: every row committed up to `position` (end of a commit record) is published.
 
     `making` marks the record that is written before a slot is made: such a slot has published nothing yet and may be
-    dropped and made again.
+    dropped and made again. `part_of` is 0, or the position of the commit record of a transaction too large for one
+    batch: of that one the first `part_rows` rows are published too.
     """
 
     system: str
@@ -39,6 +40,14 @@ class StoredPosition:
     slot: str
     position: int
     making: bool = False
+    part_of: int = 0
+    part_rows: int = 0
+
+    def moved_to(self, position: int) -> StoredPosition:
+        """The same at `position`; a part stays until its transaction lies behind."""
+        if self.part_of < position:
+            return StoredPosition(self.system, self.timeline, self.slot, position)
+        return replace(self, position=position)
 
     def to_json(self, recorded_at_s: float) -> bytes:
         """The record's value; `recorded_at_s` (Unix seconds) is for people."""
@@ -51,6 +60,8 @@ class StoredPosition:
         }
         if self.making:
             content["making"] = True
+        if self.part_of:
+            content |= {"part_of": format_position(self.part_of), "part_rows": self.part_rows}
         return orjson.dumps(content)
 
     @classmethod
@@ -64,6 +75,8 @@ class StoredPosition:
                 slot=str(content["slot"]),
                 position=parse_position(content["lsn"]),
                 making=bool(content.get("making", False)),
+                part_of=parse_position(content.get("part_of", "0/0")),
+                part_rows=int(content.get("part_rows", 0)),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as wrong:
             raise StartRefused(f"the stored position cannot be read ({wrong!r}): {value[:200]!r}") from None

@@ -24,8 +24,8 @@ class Refusal:
 class LetterRecord:
     """A dead letter, ready to be sent. The same refusal must give the same letter: it may be made again after an abort."""
 
-    key: bytes
-    value: bytes
+    key: bytes | None
+    value: bytes | None
     headers: Headers
 
 
@@ -34,9 +34,18 @@ _VALUE_BYTES_MAX = 900_000
 
 
 def plain_letter(refusal: Refusal) -> LetterRecord:
-    """For databases that know nothing of our messages: the row's id as key, its payload as value, the rest as headers."""
-    value = refusal.value or b""
-    told = {"reason": refusal.reason, "topic": refusal.topic or "", "connector": refusal.connector}
-    headers: Headers = [(f"deadletter_{name}", text.encode()) for name, text in told.items()]
-    headers.append(("deadletter_key", refusal.key))
-    return LetterRecord(refusal.row_id.encode(), value[:_VALUE_BYTES_MAX], headers + refusal.headers)
+    """For databases that know nothing of our messages: read without any schema.
+
+    The key is the row's id, as the topic is compacted and holds one key a letter; the value and the headers are the
+    row's own, and beside them stands which row it was and why.
+    """
+    about = {
+        "dead_letter.reason": refusal.reason,
+        "dead_letter.row_id": refusal.row_id,
+        "dead_letter.topic": refusal.topic or "",
+        "dead_letter.connector": refusal.connector,
+    }
+    headers: Headers = [*refusal.headers, *((name, text.encode()) for name, text in about.items())]
+    headers.append(("dead_letter.key", refusal.key))
+    # Never null: that would take the letter away.
+    return LetterRecord(refusal.row_id.encode(), (refusal.value or b"")[:_VALUE_BYTES_MAX], headers)

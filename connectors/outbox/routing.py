@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from connectors.outbox import values as texts
 from connectors.outbox.config import Routing
+from connectors.outbox.converters import written
 from connectors.outbox.errors import TableUnfit
+from connectors.outbox.kinds import kind_of
+from connectors.outbox.payload import Envelope, Place, value_maker
 from connectors.outbox.pgoutput import Column, Values
 from connectors.outbox.refused import Headers
-from connectors.outbox.values import (
-    BYTEA,
-    TIMESTAMP,
-    TIMESTAMPTZ,
-    Convert,
-    epoch_ms,
-    header_converter,
-    key_converter,
-    payload_converter,
-)
+from connectors.outbox.values import Convert, epoch_ms
 
 # Topics of one outbox are few; the bound is for a column that turns out to hold ids.
 _TOPIC_CACHE_MAX = 10_000
 _ANY_PARTITION = -1
+_BIGINT = 20
 # A converted value (digits of a time, base64) can be longer than its text by no more than this.
 _GROWTH_BYTES = 40
+# Written as JSON, one byte becomes at most six, as a text within a text twice as many.
+_JSON_GROWTH = 12
 
 
 class Record(NamedTuple):
@@ -46,6 +44,15 @@ class Unroutable(Exception):
         self.reason = reason
 
 
+class _Header(NamedTuple):
+    """A header: where its column stands, how it is written, and what stands for null."""
+
+    name: str
+    at: int
+    convert: Convert | None
+    null: bytes | None
+
+
 def record_bytes(record: Record) -> int:
     """Size of a record as Kafka counts it, bounded from above."""
     size = 40 + len(record.key or b"") + len(record.value or b"")
@@ -53,28 +60,26 @@ def record_bytes(record: Record) -> int:
 
 
 class Route:
-    """The rules compiled for one table's columns.
+    """The rules compiled for the columns of one table, `name` (schema.table), which only names schemas.
 
     `record(values)` raises Unroutable. `headroom(frame_bytes)` bounds the record's size by that of the frame it came in,
     which spares the exact sum for all but large rows.
     """
 
-    def __init__(self, rules: Routing, columns: Sequence[Column]) -> None:
+    def __init__(self, rules: Routing, columns: Sequence[Column], name: str = "") -> None:
         self.columns = tuple(columns)
         self._at = {column.name: index for index, column in enumerate(columns)}
-        self._types = [column.type_oid for column in columns]
-        for name, needed in rules.columns().items():
-            if needed and name not in self._at:
+        for column, needed in rules.columns().items():
+            if needed and column not in self._at:
                 raise TableUnfit(
-                    f"the outbox has no column {name}, which the options name; it has {', '.join(self._at)}"
+                    f"the outbox has no column {column}, which the options name; it has {', '.join(self._at)}"
                 )
-        self._rules = rules
+        self._rules, self._columns, self._name = rules, columns, name
         self._topics: dict[bytes, str] = {}
-        self._pattern, self._template = rules.pattern(), rules.template()
+        self._router = rules.router()
         self._headers = self._compile_headers()
         self.record = self._compile()
-        names = sum(len(name) + 10 + _GROWTH_BYTES for name, _, _ in self._headers)
-        self._copies, self._fixed_bytes = 3 + len(self._headers), 40 + names
+        self._copies, self._fixed_bytes = self._growth()
 
     def headroom(self, frame_bytes: int) -> int:
         """No record of a frame of this size is larger than this, in bytes."""
@@ -96,11 +101,11 @@ class Route:
 
     def salvage(self, values: Values) -> Record:
         """As much of the record as can be had of an unroutable row: texts unconverted, topic "" if there is none."""
-        key_at, payload_at = self._at.get(self._rules.key_field), self._at[self._rules.payload_field]
-        headers = [(name, values[index]) for name, index, _ in self._headers if values[index] is not None]
-        value, convert = values[payload_at], payload_converter(self._types[payload_at])
-        if value is not None and convert is not None:
-            value = convert(value)
+        key_at, payload = self._at.get(self._rules.key_field), self._place(self._rules.payload_field)
+        headers = [(header.name, values[header.at]) for header in self._headers if values[header.at] is not None]
+        value = values[payload.at]
+        if value is not None and payload.kind.plain is not None:
+            value = payload.kind.plain(value)
         try:
             topic = self.topic(values[self._at[self._rules.route_by_field]])
         except Unroutable:
@@ -114,23 +119,45 @@ class Route:
         found = self._topics.get(routing_value)
         if found is None:
             try:
-                text = routing_value.decode()
+                found = self._router(routing_value.decode())
             except UnicodeDecodeError:
                 raise Unroutable(
                     f"column {self._rules.route_by_field}, which names the topic, is no UTF-8 text"
                 ) from None
-            match = self._pattern.fullmatch(text)
-            found = self._pattern.sub(self._template, text, count=1) if match else text
             if len(self._topics) >= _TOPIC_CACHE_MAX:
                 self._topics.clear()
             self._topics[routing_value] = found
         return found
 
-    def _compile_headers(self) -> list[tuple[str, int, Convert | None]]:
-        """(name, column, converter); the id first, as Debezium does."""
+    def _place(self, name: str) -> Place:
+        index = self._at[name]
+        return Place(index, kind_of(self._columns[index], self._rules.types), self._columns[index].required)
+
+    def _growth(self) -> tuple[int, int]:
+        """(copies of the frame, fixed bytes) that bound a record."""
+        rules = self._rules
+        forms = (rules.key_form, rules.value_form, rules.header_form)
+        fixed = 40 + sum(len(header.name) + 10 + _GROWTH_BYTES for header in self._headers)
+        copies = 3 + len(self._headers)
+        if all(form.kind == "plain" for form in forms) and not rules.in_envelope:
+            return copies, fixed
+        schemas = sum(len(self._place(c.name).kind.schema_text(False)) + len(c.name) + 100 for c in self._columns)
+        names = sum(len(placement.alias) + 10 + _GROWTH_BYTES for placement in rules.placements)
+        copies += len(rules.in_envelope) + 1
+        # An inferred schema holds the names of all members once more, each with its type.
+        inferred = 100 if rules.expand_json and rules.value_form.schemas else 0
+        return _JSON_GROWTH * copies + inferred, fixed + schemas * (3 + len(self._headers)) + names + len(self._name)
+
+    def _compile_headers(self) -> list[_Header]:
+        """The id first, as Debezium does."""
         placed = [("id", self._rules.id_field)]
         placed += [(p.alias, p.column) for p in self._rules.placements if p.place == "header" and p.column in self._at]
-        return [(name, self._at[column], header_converter(self._types[self._at[column]])) for name, column in placed]
+        headers = []
+        for name, column in placed:
+            index, kind, required = self._place(column)
+            form = written(kind, self._rules.header_form, required, kind.header)
+            headers.append(_Header(name, index, form.convert, form.null))
+        return headers
 
     def _compile(self) -> Callable[[Values], Record]:
         topic, headers = self.topic, self._header_maker()
@@ -155,11 +182,11 @@ class Route:
 
         def headers(values: Values) -> Headers:
             made: Headers = []
-            for name, index, convert in placed:
+            for name, index, convert, null in placed:
                 content = values[index]
                 if content is None:
                     if null_headers:
-                        made.append((name, None))
+                        made.append((name, null))
                 elif convert is None:
                     made.append((name, content))
                 else:
@@ -169,20 +196,35 @@ class Route:
         return headers
 
     def _key_maker(self) -> Callable[[Values], bytes | None]:
-        index = self._at.get(self._rules.key_field)
-        if index is None:
+        name = self._rules.key_field
+        if name not in self._at:
             return lambda values: None
-        return _column(index, key_converter(self._types[index]), self._rules.key_field)
+        index, kind, required = self._place(name)
+        convert, null = written(kind, self._rules.key_form, required, kind.plain)
+        if convert is None:
+            return lambda values: values[index]
+
+        def key(values: Values) -> bytes | None:
+            content = values[index]
+            return null if content is None else _converted(convert, content, name)
+
+        return key
 
     def _value_maker(self) -> Callable[[Values], bytes | None]:
-        index = self._at[self._rules.payload_field]
-        plain = _column(index, payload_converter(self._types[index]), self._rules.payload_field)
-        if not self._rules.tombstone_on_empty_payload or self._types[index] == BYTEA:
-            return plain
+        rules, payload = self._rules, self._place(self._rules.payload_field)
+        members = tuple((p.alias, self._place(p.column)) for p in rules.in_envelope if p.column in self._at)
+        prefix = f"{rules.schema_prefix}.{self._name}"
+        version_at = None if rules.schema_version_field is None else self._at[rules.schema_version_field]
+        envelope = Envelope(members, prefix, self._at[rules.route_by_field], version_at)
+        make = value_maker(rules, payload, envelope)
+        if rules.value_form.kind == "plain" and payload.kind.plain is None and not members:
+            return make
 
         def value(values: Values) -> bytes | None:
-            content = plain(values)
-            return content if content is not None and content.strip() else None
+            try:
+                return make(values)
+            except ValueError as wrong:
+                raise Unroutable(f"{rules.payload_field}: {wrong}") from None
 
         return value
 
@@ -191,15 +233,19 @@ class Route:
         if name is None:
             return None
         index = self._at[name]
-        if self._types[index] not in (TIMESTAMP, TIMESTAMPTZ):
-            raise TableUnfit(f"column {name}, which gives the record's timestamp, is neither timestamp nor timestamptz")
+        kind = self._columns[index].type_oid
+        if kind not in (texts.TIMESTAMP, texts.TIMESTAMPTZ, _BIGINT):
+            raise TableUnfit(
+                f"column {name}, which gives the record's timestamp, is neither timestamp nor timestamptz nor bigint"
+            )
+        convert = texts.positive if kind == _BIGINT else epoch_ms
 
         def timestamp(values: Values) -> int:
             content = values[index]
             if content is None:
                 return 0
             try:
-                return epoch_ms(content)
+                return convert(content)
             except ValueError as wrong:
                 raise Unroutable(f"column {name} {content[:60].decode(errors='replace')!r}: {wrong}") from None
 
@@ -226,18 +272,6 @@ class Route:
             return number
 
         return partition
-
-
-def _column(index: int, convert: Convert | None, name: str) -> Callable[[Values], bytes | None]:
-    """Reads one column, converted."""
-    if convert is None:
-        return lambda values: values[index]
-
-    def read(values: Values) -> bytes | None:
-        content = values[index]
-        return None if content is None else _converted(convert, content, name)
-
-    return read
 
 
 def _converted(convert: Convert, content: bytes, name: str) -> bytes:

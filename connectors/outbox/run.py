@@ -10,16 +10,19 @@ from connectors.outbox.config import OutboxConfig
 from connectors.outbox.connector import Connector
 from connectors.outbox.errors import OutboxError
 from connectors.outbox.metrics import Metrics
+from connectors.outbox.steps import AtStep, pass_by
+from connectors.outbox.watching import Watcher
 
 _log = structlog.get_logger()
 
 
-def run(config: OutboxConfig, stop: threading.Event, metrics: Metrics | None = None) -> int:
+def run(config: OutboxConfig, stop: threading.Event, metrics: Metrics | None = None, at_step: AtStep = pass_by) -> int:
     """Carries until `stop` is set (0) or something does not pass (`errors.py` has the codes)."""
     figures = metrics if metrics is not None else Metrics()
     log = _log.bind(connector=config.name)
     try:
-        Connector(config, stop, figures).run()
+        with Watcher(config, figures):
+            Connector(config, stop, figures, at_step).run()
     except OutboxError as error:
         figures.state, figures.ready = "FAILED", False
         log.error("gives up", verdict=type(error).__name__, reason=str(error), exit_code=error.exit_code)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import psycopg
 from psycopg import sql
 
-from connectors.outbox.config import OutboxConfig
+from connectors.outbox.config import OutboxConfig, TableName
 from connectors.outbox.database import connect
 from connectors.outbox.errors import DatabaseLost
+from connectors.outbox.outboxes import Outboxes
 from connectors.outbox.pgoutput import Column, Values
 from connectors.outbox.routing import Route
 from connectors.outbox.sender import Sender
@@ -17,28 +18,33 @@ from connectors.outbox.sender import Sender
 _FETCH_ROWS = 2_000
 
 
-def send_snapshot(config: OutboxConfig, name: str, sender: Sender, after_each_fetch: Callable[[], None]) -> int:
-    """Sends every row that the exported snapshot `name` shows; gives their number. The batch must be open."""
+def send_snapshot(
+    config: OutboxConfig, name: str, sender: Sender, outboxes: Outboxes, after_each_fetch: Callable[[], None]
+) -> int:
+    """Sends every row that the exported snapshot `name` shows, table by table; gives their number. The batch must be open."""
     with connect(config) as connection:
         connection.execute("begin isolation level repeatable read read only")
         connection.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(name)))
-        connection.execute(sql.SQL("declare rows_before no scroll cursor for ") + _query(config))
-        route: Route | None = None
         sent = 0
-        while True:
-            columns, rows = _fetch(connection)
-            if not rows:
-                return sent
-            route = route or Route(config.routing, columns)
-            for values in rows:
-                # No transaction of the log begins at 0, so these places are their own.
-                sender.send(route, values, sum(len(value or b"") + 5 for value in values), (0, sent))
-                sent += 1
-            after_each_fetch()
+        for table in config.tables:
+            connection.execute(sql.SQL("declare rows_before no scroll cursor for ") + _query(config, table))
+            route: Route | None = None
+            while True:
+                columns, rows = _fetch(connection)
+                if not rows:
+                    break
+                route = route or outboxes.route_of_query(table, columns)
+                for values in rows:
+                    # No transaction of the log begins at 0, so these places are their own.
+                    sender.send(route, values, sum(len(value or b"") + 5 for value in values), (0, sent))
+                    sent += 1
+                after_each_fetch()
+            connection.execute("close rows_before")
+        return sent
 
 
-def _query(config: OutboxConfig) -> sql.Composed:
-    query = sql.SQL("select * from {}").format(sql.Identifier(*config.schema_and_table))
+def _query(config: OutboxConfig, table: TableName) -> sql.Composed:
+    query = sql.SQL("select * from {}").format(sql.Identifier(*table))
     if config.snapshot_order:
         query += sql.SQL(" order by ") + sql.SQL(", ").join(map(sql.Identifier, config.snapshot_order))
     return query
@@ -49,5 +55,5 @@ def _fetch(connection: psycopg.Connection) -> tuple[list[Column], list[Values]]:
     if result is None:
         raise DatabaseLost("a fetch without a result")
     width = result.nfields
-    columns = [Column((result.fname(at) or b"").decode(), result.ftype(at)) for at in range(width)]
+    columns = [Column((result.fname(at) or b"").decode(), result.ftype(at), result.fmod(at)) for at in range(width)]
     return columns, [[result.get_value(row, at) for at in range(width)] for row in range(result.ntuples)]

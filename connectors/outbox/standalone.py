@@ -7,19 +7,32 @@ import gc
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import NoReturn
 
 import structlog
 
 from connectors.outbox.config import DebeziumPlacement, OutboxConfig, Routing
+from connectors.outbox.debezium import Overrides, debezium_config
+from connectors.outbox.debezium_file import Options
 from connectors.outbox.errors import BadOption
+from connectors.outbox.metrics import Metrics
 from connectors.outbox.refused import plain_letter
 from connectors.outbox.run import run
 from schemas.outbox_status import status_sql
 
+_TABLE = "public.outbox"
+_SLOT = "tally_outbox"
+_DEAD_LETTERS = "dead-letters"
 
-def main_standalone(argv: Sequence[str]) -> int:
+# Serves probes and metrics of a connector's figures while entered; takes its name, a host and a port. Raises OSError.
+Serve = Callable[[Metrics, str, str, int], AbstractContextManager[object]]
+
+
+def main_standalone(argv: Sequence[str], serve: Serve | None = None) -> int:
     """Parses, runs in the foreground until SIGTERM or SIGINT, gives the exit code."""
     arguments = _parser().parse_args(argv)
     _log_json_lines()
@@ -33,7 +46,21 @@ def main_standalone(argv: Sequence[str]) -> int:
         signal.signal(number, lambda *_: stop.set())
     # Rows are short-lived and without cycles: the default threshold would look for some every few hundred rows.
     gc.set_threshold(100_000, 20, 50)
-    return run(config, stop)
+    metrics, port = Metrics(), arguments.probe_port
+    probes: AbstractContextManager[object] = nullcontext()
+    if serve is not None and port is not None:
+        try:
+            probes = serve(metrics, config.name, arguments.probe_host, port)
+        except OSError as error:
+            print(f"outbox connector: --probe-port {port}: {error.strerror}", file=sys.stderr)
+            return 2
+    with probes:
+        return run(config, stop, metrics)
+
+
+def config_of(argv: Sequence[str]) -> OutboxConfig:
+    """What the command line asks for. Raises BadOption; wrong usage ends the process with code 2."""
+    return _config(_parser().parse_args(argv))
 
 
 class _PrintStatusSql(argparse.Action):
@@ -42,31 +69,73 @@ class _PrintStatusSql(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: str | None = None
     ) -> NoReturn:
-        print(status_sql(namespace.table))
+        for table in namespace.table or [_TABLE]:
+            print(status_sql(table))
         parser.exit()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tally connector", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--source-url", required=True, help="PostgreSQL URL; its role needs REPLICATION")
-    parser.add_argument("--bootstrap", required=True, help="Kafka's host:port[,host:port]")
-    parser.add_argument("--table", default="public.outbox", help="schema.table (default %(default)s)")
-    parser.add_argument("--slot", default="tally_outbox", help="replication slot (default %(default)s)")
+    _add_places(parser)
+    _add_rules(parser)
+    parser.add_argument(
+        "--snapshot", choices=("initial", "no_data"), default=None, help="rows from before the first start (initial)"
+    )
+    parser.add_argument("--no-create-topics", action="store_true", help="a row for a missing topic is set aside")
+    parser.add_argument(
+        "--dead-letters",
+        default=None,
+        metavar="TOPIC",
+        help=f"where a row goes that Kafka can never take (default {_DEAD_LETTERS})",
+    )
+    parser.add_argument(
+        "--print-status-sql",
+        action=_PrintStatusSql,
+        nargs=0,
+        help="prints the SQL of the view <table>_status for each --table before it, for the owner to run, and ends",
+    )
+    parser.add_argument("--no-dead-letters", action="store_true", help="such a row stops the connector instead")
+    parser.add_argument("--forget-position", action="store_true", help="start as for the first time")
+    parser.add_argument(
+        "--resume",
+        choices=("slot", "republish"),
+        default=None,
+        help="where the start would be refused: go on where the slot is, or send the table again",
+    )
+    parser.add_argument(
+        "--probe-port", type=int, default=None, help="serve /livez, /readyz, /startupz and /metrics on this port"
+    )
+    parser.add_argument("--probe-host", default="127.0.0.1", help="address for probes (default %(default)s)")
+    return parser
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--debezium-config",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="a Debezium PostgreSQL connector's JSON: its options decide, but for those that are given here",
+    )
+    parser.add_argument("--source-url", default="", help="PostgreSQL URL; its role needs REPLICATION")
+    parser.add_argument("--bootstrap", default="", help="Kafka's host:port[,host:port]")
+    parser.add_argument("--table", action="append", default=[], help=f"schema.table; again for more (default {_TABLE})")
+    parser.add_argument("--slot", default="", help=f"replication slot (default {_SLOT})")
     parser.add_argument("--publication", default="", help="default <slot>_pub")
     parser.add_argument("--connector-name", default="", help="one live process a name (default: the slot's)")
-    parser.add_argument("--route", default=Routing().route_replacement, help="topic of a row (default %(default)s)")
-    parser.add_argument(
-        "--route-by", default=Routing().route_by_field, help="column that names the topic (default %(default)s)"
-    )
-    parser.add_argument(
-        "--route-regex", default=Routing().route_regex, help="must match the whole column (default %(default)s)"
-    )
+
+
+def _add_rules(parser: argparse.ArgumentParser) -> None:
+    ours = Routing()
+    parser.add_argument("--route", default=None, help=f"topic of a row (default {ours.route_replacement})")
+    parser.add_argument("--route-by", default=None, help=f"column that names the topic (default {ours.route_by_field})")
+    parser.add_argument("--route-regex", default=None, help=f"must match the whole column (default {ours.route_regex})")
     parser.add_argument(
         "--additional",
         action="append",
         default=[],
         metavar="COLUMN:header[:ALIAS]",
-        help="further column; again for more",
+        help="further column, also :envelope[:ALIAS] or :partition; again for more",
     )
     parser.add_argument(
         "--timestamp-column", default=None, help="column of the record's timestamp (default: the time of sending)"
@@ -74,52 +143,62 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--omit-null-headers", action="store_true", help="no header for a null column (Debezium: one with null)"
     )
-    parser.add_argument(
-        "--snapshot", choices=("initial", "no_data"), default="initial", help="rows from before the first start"
-    )
-    parser.add_argument("--no-create-topics", action="store_true", help="a row for a missing topic stops the connector")
-    parser.add_argument(
-        "--dead-letters",
-        default=None,
-        metavar="TOPIC",
-        help="topic of rows that kafka refuses; their aggregates wait, others go on (without: such a row stops the connector)",
-    )
-    parser.add_argument(
-        "--print-status-sql",
-        action=_PrintStatusSql,
-        nargs=0,
-        help="prints the SQL of the view <table>_status for the --table before it, for the table's owner to run, and ends",
-    )
-    parser.add_argument("--forget-position", action="store_true", help="start as for the first time")
-    parser.add_argument("--debezium-config", default=None, metavar="FILE", help=argparse.SUPPRESS)
-    return parser
 
 
 def _config(arguments: argparse.Namespace) -> OutboxConfig:
-    if arguments.debezium_config is not None:
-        raise BadOption("--debezium-config is not supported by this version; give --table, --route and --additional")
-    placements = [placement for entry in arguments.additional for placement in DebeziumPlacement.parse_list(entry)]
-    routing = Routing(
-        placements=tuple(placements),
-        timestamp_field=arguments.timestamp_column,
-        route_by_field=arguments.route_by,
-        route_regex=arguments.route_regex,
-        route_replacement=arguments.route,
-        null_headers=not arguments.omit_null_headers,
-    )
-    return OutboxConfig(
-        name=arguments.connector_name or arguments.slot,
-        source_url=arguments.source_url,
-        bootstrap=arguments.bootstrap,
-        table=arguments.table,
-        slot=arguments.slot,
-        publication=arguments.publication,
-        routing=routing,
-        snapshot=arguments.snapshot,
+    config = _from_file(arguments) if arguments.debezium_config is not None else _from_flags(arguments)
+    return replace(
+        config,
+        routing=_routing(arguments, config.routing),
+        snapshot=arguments.snapshot or config.snapshot,
         create_topics=not arguments.no_create_topics,
         forget_position=arguments.forget_position,
-        dead_letter_topic=arguments.dead_letters or "dead-letters",
-        dead_letter=None if arguments.dead_letters is None else plain_letter,
+        resume=arguments.resume,
+        dead_letter_topic=arguments.dead_letters or _DEAD_LETTERS,
+        dead_letter=None if arguments.no_dead_letters else plain_letter,
+    )
+
+
+def _from_file(arguments: argparse.Namespace) -> OutboxConfig:
+    given = Overrides(
+        source_url=arguments.source_url,
+        bootstrap=arguments.bootstrap,
+        tables=tuple(arguments.table),
+        slot=arguments.slot,
+        publication=arguments.publication,
+        name=arguments.connector_name,
+    )
+    return debezium_config(Options.read(arguments.debezium_config), given)
+
+
+def _from_flags(arguments: argparse.Namespace) -> OutboxConfig:
+    for name in ("source_url", "bootstrap"):
+        if not getattr(arguments, name):
+            raise BadOption(f"--{name.replace('_', '-')} is missing")
+    first, *more = arguments.table or [_TABLE]
+    slot = arguments.slot or _SLOT
+    return OutboxConfig(
+        name=arguments.connector_name or slot,
+        source_url=arguments.source_url,
+        bootstrap=arguments.bootstrap,
+        table=first,
+        more_tables=tuple(more),
+        slot=slot,
+        publication=arguments.publication,
+    )
+
+
+def _routing(arguments: argparse.Namespace, rules: Routing) -> Routing:
+    """The rules with what the command line says of them."""
+    placements = tuple(one for entry in arguments.additional for one in DebeziumPlacement.parse_list(entry))
+    return replace(
+        rules,
+        placements=placements or rules.placements,
+        timestamp_field=arguments.timestamp_column or rules.timestamp_field,
+        route_by_field=arguments.route_by or rules.route_by_field,
+        route_regex=arguments.route_regex or rules.route_regex,
+        route_replacement=arguments.route or rules.route_replacement,
+        null_headers=rules.null_headers and not arguments.omit_null_headers,
     )
 
 

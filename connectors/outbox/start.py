@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import structlog
 
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.database import Slot
-from connectors.outbox.errors import Diverged, OtherSystem, PositionMissing, SlotAhead, SlotLost, SlotMissing
+from connectors.outbox.errors import (
+    Diverged,
+    OtherSystem,
+    PositionMissing,
+    SlotAhead,
+    SlotLost,
+    SlotMissing,
+    SlotUnfit,
+    StartRefused,
+)
 from connectors.outbox.positions import StoredPosition, format_position, switch_position
 from connectors.outbox.stream import System
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +48,29 @@ class FirstTime:
     drop_slot: bool
 
 
-def judge(config: OutboxConfig, found: Found, forget: bool) -> Resume | FirstTime:
-    """Raises a StartRefused that names what does not fit and the way out."""
+def judge(config: OutboxConfig, found: Found, forget: bool, resume: str | None = None) -> Resume | FirstTime:
+    """Raises a StartRefused that names what does not fit and the way out; `resume` is that of OutboxConfig."""
     slot, stored = found.slot, found.stored
+    if slot is not None and slot.unfit is not None:
+        # Another's: neither read nor dropped by any way out.
+        raise SlotUnfit(config.slot, slot.unfit)
     if forget or (stored is not None and stored.making):
         # A slot whose making was announced and whose first position was never stored has published nothing.
         return FirstTime(drop_slot=slot is not None)
+    try:
+        return _fit(config, found)
+    except StartRefused as refused:
+        if resume == "republish":
+            _log.warning("starts as for the first time", verdict=type(refused).__name__, instead_of=str(refused))
+            return FirstTime(drop_slot=slot is not None)
+        if resume == "slot" and slot is not None and slot.lost is None:
+            _log.warning("goes on where the slot is", verdict=type(refused).__name__, instead_of=str(refused))
+            return Resume(StoredPosition(found.server.system, found.server.timeline, config.slot, slot.confirmed))
+        raise
+
+
+def _fit(config: OutboxConfig, found: Found) -> Resume | FirstTime:
+    slot, stored = found.slot, found.stored
     if stored is None:
         if slot is None:
             return FirstTime(drop_slot=False)
@@ -54,7 +84,7 @@ def judge(config: OutboxConfig, found: Found, forget: bool) -> Resume | FirstTim
     _judge_timeline(found.server.timeline, found.history, stored)
     if slot.confirmed > stored.position:
         raise SlotAhead(config.slot, format_position(slot.confirmed), format_position(stored.position))
-    return Resume(StoredPosition(stored.system, found.server.timeline, config.slot, stored.position))
+    return Resume(replace(stored, timeline=found.server.timeline))
 
 
 def _judge_timeline(timeline: int, history: str, stored: StoredPosition) -> None:
@@ -62,5 +92,6 @@ def _judge_timeline(timeline: int, history: str, stored: StoredPosition) -> None
     if timeline == stored.timeline:
         return
     switched_at = switch_position(history, stored.timeline)
-    if switched_at is None or stored.position > switched_at:
+    # `part_of` is where a commit record begins: one that begins at the switch is not on this side.
+    if switched_at is None or stored.position > switched_at or stored.part_of >= switched_at:
         raise Diverged(format_position(stored.position), stored.timeline, timeline)

@@ -21,6 +21,7 @@ from connectors.outbox.positions import format_position, parse_position
 # once a second only costs it work.
 _CONFIRM_EVERY_S = 1.0
 _ALIVE_EVERY_S = 5.0
+_FAILOVER_SINCE = 170_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,15 @@ class Stream:
         return content if isinstance(content, str) else bytes(content).decode()
 
     def create_slot(self) -> tuple[int, str]:
-        """Makes the slot; (where it begins, name of a snapshot that shows exactly what was committed before)."""
+        """Makes the slot; (where it begins, name of a snapshot that shows exactly what was committed before).
+
+        From PostgreSQL 17 on it is a failover slot: a standby with `sync_replication_slots` has it when it is promoted.
+        """
+        newer = self._connection.info.server_version >= _FAILOVER_SINCE
+        options = "(SNAPSHOT 'export', FAILOVER true)" if newer else "EXPORT_SNAPSHOT"
         row = self._connection.execute(
-            sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput EXPORT_SNAPSHOT").format(
-                sql.Identifier(self._config.slot)
-            )
+            sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput ").format(sql.Identifier(self._config.slot))
+            + sql.SQL(options)
         ).fetchone()
         if row is None:
             raise DatabaseLost("no answer to CREATE_REPLICATION_SLOT")
@@ -110,6 +115,7 @@ class Stream:
 
     def wait(self, timeout_s: float) -> None:
         """Returns when there is something to read, or after the time."""
+        self._metrics.beat()
         self._poller.poll(timeout_s * 1000)
 
     def confirm(self, stored: int, at_once: bool = False) -> None:
@@ -124,6 +130,7 @@ class Stream:
 
     def stay_alive(self) -> None:
         """Called while Kafka makes us wait: the position confirmed stays that which was stored."""
+        self._metrics.beat()
         if self._streaming and self._since() > _ALIVE_EVERY_S:
             try:
                 self._send()

@@ -10,6 +10,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
+from connectors.outbox.config import OutboxConfig
 from connectors.outbox.errors import ProducerLost
 from connectors.outbox.routing import Record, Unroutable, record_bytes
 
@@ -42,8 +43,9 @@ class Topics:
     A name asked for again and again while it is absent costs one question a second.
     """
 
-    def __init__(self, admin: AdminClient, record_bytes_max: int, create_missing: bool) -> None:
-        self._admin, self._record_bytes_max, self._create_missing = admin, record_bytes_max, create_missing
+    def __init__(self, admin: AdminClient, config: OutboxConfig) -> None:
+        self._admin, self._config = admin, config
+        self._record_bytes_max, self._create_missing = config.record_bytes_max, config.create_topics
         self._known: dict[str, Topic] = {}
         self._absent_until: dict[str, float] = {}
         self._forget_at = 0.0
@@ -73,7 +75,8 @@ class Topics:
 
     def ensure(self, name: str, partitions: int, config: dict[str, str]) -> None:
         """Makes the topic if it is missing; `partitions` -1 means the broker's default. Raises KafkaException."""
-        future = self._admin.create_topics([NewTopic(name, partitions, -1, config=config)])[name]
+        replication = self._config.new_topic_replication
+        future = self._admin.create_topics([NewTopic(name, partitions, replication, config=config)])[name]
         try:
             future.result(_ANSWER_WITHIN_S)
             _log.info("topic made", topic=name)
@@ -89,7 +92,7 @@ class Topics:
         try:
             partitions = self._partitions(name)
             if partitions is None and self._create_missing:
-                self.ensure(name, -1, {})
+                self.ensure(name, self._config.new_topic_partitions, dict(self._config.new_topic_settings))
                 partitions = self._partitions_of_new(name)
             if partitions is None:
                 self._absent_until[name] = time.monotonic() + _ABSENT_FOR_S

@@ -38,7 +38,14 @@ class Broker:
         self.bootstrap = bootstrap
         self.url = f"rdkafka://{bootstrap}"
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
-        self._producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 5})
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "linger.ms": 5,
+            }
+        )
 
     def name(self, stem: str) -> str:
         return f"{stem}-{uuid.uuid4().hex[:8]}"
@@ -98,6 +105,11 @@ class Broker:
                 rows[place] = orjson.loads(message.value())
         return rows
 
+    def table_of_bytes(self, topic: str) -> dict[tuple[int, bytes], bytes]:
+        """The same as they stand there."""
+        rows = {(m.partition(), m.key()): m.value() for m in self.read(topic)}
+        return {place: value for place, value in rows.items() if value is not None}
+
     def members(self, group: str) -> list[Any]:
         return self._admin.describe_consumer_groups([group])[group].result(10).members
 
@@ -120,18 +132,24 @@ class Workers:
 
     def __init__(self, bootstrap: str, log: Path) -> None:
         self._environment = {**os.environ, "FOLD_BOOTSTRAP": bootstrap}
+        self._place = log
         self._log = log.open("ab")
         self._all: list[subprocess.Popen[bytes]] = []
 
-    def start(self, **settings: str) -> subprocess.Popen[bytes]:
+    def start(self, before: tuple[str, ...] = (), **settings: str) -> subprocess.Popen[bytes]:
+        """`before`: a command that runs the worker in surroundings of its own."""
         process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("fold_worker.py"))],
+            [*before, sys.executable, str(Path(__file__).with_name("fold_worker.py"))],
             env={**self._environment, **{f"FOLD_{name.upper()}": value for name, value in settings.items()}},
             stdout=self._log,
             stderr=self._log,
         )
         self._all.append(process)
         return process
+
+    def log(self) -> bytes:
+        """All that the workers have said."""
+        return self._place.read_bytes()
 
     def end(self) -> None:
         for process in self._all:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import orjson
+from confluent_kafka import Producer
+from faust_rdkafka.stores.database import Database
 
-from faust_rdkafka import App, BatchSchema, run
+from faust_rdkafka import App, BatchSchema, RawRecord, Table, run
 
 
 def setting(name: str, default: str = "") -> str:
@@ -30,16 +33,86 @@ async def hold(place: str) -> None:
             await asyncio.sleep(0.01)
 
 
-app = App(
+class HoldingDatabase(Database):
+    """Stands still around its write, in the commit thread."""
+
+    def write(self, pairs: Any, note: Any) -> None:
+        asyncio.run(hold("before store"))
+        super().write(pairs, note)
+        asyncio.run(hold("after store"))
+
+
+class HoldingTable(Table):
+    Database = HoldingDatabase
+
+
+def letter(record: RawRecord, reason: str, error: BaseException) -> Any:
+    return setting("LETTERS"), record.key, record.value, [("reason", f"{reason}: {type(error).__name__}".encode())]
+
+
+def die_of(command: dict[str, Any]) -> None:
+    """As compiled code does that writes where it must not: no exception, no clean-up."""
+    if str(command["n"]) == setting("DEADLY"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DyingClient(Producer):
+    """Kills the process at a named step of its third transaction."""
+
+    transactions = 0
+
+    def _step(self, name: str) -> None:
+        if self.transactions == 3 and name == setting("DIE_AT"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def begin_transaction(self) -> None:
+        self.transactions += 1
+        super().begin_transaction()
+        self._step("before produce")
+
+    def send_offsets_to_transaction(self, *arguments: Any) -> None:
+        self._step("after produce")
+        super().send_offsets_to_transaction(*arguments)
+        self._step("after send offsets")
+
+    def commit_transaction(self, *arguments: Any) -> None:
+        if setting("DIE_AT") == "after flush":
+            self.flush()
+        self._step("after flush")
+        super().commit_transaction(*arguments)
+        self._step("after commit")
+
+
+class DyingApp(App):
+    def _new_producer(self) -> Any:
+        producer = super()._new_producer()
+        producer.make_client = DyingClient
+        return producer
+
+
+app = (DyingApp if setting("DIE_AT") else App)(
     setting("APP"),
     broker=f"rdkafka://{setting('BOOTSTRAP')}",
     instance=setting("INSTANCE", "0"),
     batch_records_max=int(setting("RECORDS_MAX", "200")),
     session_timeout_ms=6000,
+    store=setting("STORE", "memory://"),
+    datadir=setting("DATADIR", "fold-data"),
+    Table=HoldingTable,
+    group_protocol=setting("PROTOCOL", "classic"),
     web_enabled=False,
+    **({"dead_letter": letter} if setting("LETTERS") else {}),
 )
 table = app.Table("fold")
 out = setting("OUT")
+
+if setting("RESTORED"):
+
+    @app.on_partitions_restored
+    def note_restored(partitions: set[int]) -> None:
+        with Path(setting("RESTORED")).open("a") as place:
+            print(app.stats.restore_records, file=place)
+
 
 if setting("MODE", "batch") == "batch":
 
@@ -48,6 +121,7 @@ if setting("MODE", "batch") == "batch":
         async for batch in batches:
             rows = table.partition(batch.partition)
             for key, command in zip(batch.keys, batch.values, strict=True):
+                die_of(command)
                 row = rows[key.decode()] = fold(rows.get(key.decode()), command)
                 app.emit(out, key, orjson.dumps({"n": command["n"], **row}))
             await hold("batch")

@@ -34,8 +34,8 @@ class Run:
         """The members of the group that own partitions."""
         return [m for m in self.broker.members(self.app) if m.assignment.topic_partitions]
 
-    def start(self, instance: str = "0") -> Any:
-        return self.workers.start(instance=instance, **self.settings)
+    def start(self, instance: str = "0", **more: str) -> Any:
+        return self.workers.start(instance=instance, **self.settings, **more)
 
     def done(self) -> int:
         return self.broker.committed(self.app, self.src)
@@ -43,11 +43,13 @@ class Run:
     def finished(self) -> bool:
         return self.done() >= self.count
 
-    def check(self) -> None:
+    def check(self, without: int = -1) -> None:
         """Each command has exactly one outcome, the one of a sequential fold; the changelog is the fold's end."""
         expected, state = {}, {}
         for message in self.broker.read(self.src):
             command = orjson.loads(message.value())
+            if command["n"] == without:
+                continue
             place = (message.partition(), message.key().decode())
             old = state.get(place, {"total": 0, "version": 0})
             row = {"total": old["total"] + command["quantity"], "version": old["version"] + 1}
@@ -57,6 +59,32 @@ class Run:
         assert len(outcomes) == len(expected)
         assert {o["n"]: o for o in outcomes} == expected
         assert self.broker.table(f"{self.app}-fold-changelog") == state
+
+
+STEPS = ("before produce", "after produce", "after send offsets", "after flush", "after commit")
+
+
+def kill_at_each_step(run: Run, until: Any, rounds: int) -> None:
+    for step in STEPS * rounds:
+        process = run.start(die_at=step)
+        until(lambda process=process: process.poll() is not None)
+        assert process.returncode == -signal.SIGKILL, step
+    process = run.start()
+    until(run.finished, 60)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    run.check()
+
+
+def test_a_worker_killed_at_each_step_of_a_transaction_does_each_command_once(
+    broker: Any, workers: Any, until: Any
+) -> None:
+    kill_at_each_step(Run(broker, workers, 2_000, records_max="20"), until, rounds=1)
+
+
+@pytest.mark.slow
+def test_a_worker_killed_many_times_at_each_step_does_each_command_once(broker: Any, workers: Any, until: Any) -> None:
+    kill_at_each_step(Run(broker, workers, 20_000, records_max="20"), until, rounds=10)
 
 
 def kill_and_restart(run: Run, until: Any, kills: int) -> None:
@@ -90,8 +118,9 @@ def test_a_worker_killed_many_times_does_each_command_once(broker: Any, workers:
     kill_and_restart(Run(broker, workers, 300_000, records_max="100"), until, kills=60)
 
 
-def test_workers_join_and_leave_under_load(broker: Any, workers: Any, until: Any) -> None:
-    run = Run(broker, workers, 20_000, records_max="20")
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_workers_join_and_leave_under_load(broker: Any, workers: Any, until: Any, protocol: str) -> None:
+    run = Run(broker, workers, 20_000, records_max="20", protocol=protocol)
     first = run.start("0")
     until(lambda: run.done() > 0)
     second = run.start("1")
@@ -138,6 +167,33 @@ def test_a_worker_that_wakes_with_work_in_hand_writes_nothing_twice(
     assert len(counts) == 4
     for found in counts.values():
         assert found == list(range(1, len(found) + 1))
+
+
+def test_a_record_that_kills_the_process_is_found_and_set_aside(
+    broker: Any, workers: Any, until: Any, tmp_path: Path
+) -> None:
+    """No other record is lost or done twice; each death costs a start."""
+    letters = broker.topic("letters")
+    run = Run(broker, workers, 400, datadir=str(tmp_path), letters=letters, deadly="137")
+    process, deaths = run.start(), 0
+
+    def finished() -> bool:
+        nonlocal process, deaths
+        if process.poll() is not None:
+            assert process.returncode == -signal.SIGKILL
+            deaths += 1
+            process = run.start()
+        return run.finished()
+
+    until(finished, 120)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    (found,) = broker.read(letters)
+    assert orjson.loads(found.value())["n"] == 137
+    assert found.headers() == [("reason", b"FAILED: EndsTheProcess")]
+    run.check(without=137)
+    assert deaths <= 10
+    assert not list(tmp_path.glob("*.in-work"))
 
 
 @pytest.mark.slow

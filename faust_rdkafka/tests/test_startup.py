@@ -60,7 +60,8 @@ async def test_sources_of_unequal_partition_counts_are_refused_by_name(broker: A
         await app.consumer.check_topics([narrow, wide])
 
 
-def test_windows_are_refused(broker: Any) -> None:
+@pytest.mark.parametrize("kind", ["GlobalTable", "SetTable"])
+def test_tables_that_are_not_of_this_transport_are_refused(broker: Any, kind: str) -> None:
     app = App(broker.name("app"), broker=broker.url, web_enabled=False)
-    with pytest.raises(Misconfigured, match="windows"):
-        app.Table("t").tumbling(10)
+    with pytest.raises(Misconfigured, match=f"{kind} is not supported"):
+        getattr(app, kind)("t")

@@ -12,6 +12,7 @@ from schemas.messages import CreateOrder, OrderLine
 LINES_MAX = 2_000
 QUANTITY_MAX = 1_000_000
 # 2,000 lines of 1,000,000 pieces at this price make a total of 8.0e18, which a signed 64-bit number holds (9.2e18).
+CREDIT_MINOR_MAX = 10**12
 UNIT_PRICE_MINOR_MAX = 4_000_000_000
 NAME_MAX = 64
 REASON_MAX = 200
@@ -88,6 +89,13 @@ class NewOrder(Body):
             for number, line in enumerate(self.lines, start=1)
         )
         return CreateOrder(self.customer_id, self.currency, tuple(lines), self.payment.method, self.payment.reference)
+
+
+class Credit(Body):
+    """The body of `POST /wallets/{customer_id}/credits`; money in minor units of `currency`."""
+
+    amount_minor: Annotated[int, Field(ge=1, le=CREDIT_MINOR_MAX)]
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}\z")]
 
 
 class Cancellation(Body):

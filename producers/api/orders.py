@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Response
 from fastapi_problem.error import Problem
-from pydantic import AwareDatetime
 
 from producers.api.bodies import Cancellation, Name, NewOrder
 from producers.api.headers import Token, WaitS, Wanted, Wish, stamp, version_for
+from producers.api.moments import MaybePast, Past
 from producers.api.parts import ThePart
 from producers.api.problems import conflict, not_found
 from producers.api.reading import Wanted as WantedRow
 from producers.orders.aggregate import UNKNOWN_ORDER
-from producers.orders.view import view_at
+from producers.orders.view import view_after
 from producers.store.port import OUTCOME_REFUSED, Answer
 from schemas.envelope import to_json
 from schemas.messages import CancelOrder, ShipOrder
@@ -61,19 +60,19 @@ async def show(
     wait_s: WaitS,
     parts: ThePart,
     response: Response,
-    at: Annotated[AwareDatetime | None, Query(description="as it was recorded then, RFC 3339")] = None,
+    past: MaybePast,
 ) -> dict[str, Any]:
     """An order as it stands, or stood."""
-    row = await (_now(order_id, wanted, wait_s, parts) if at is None else _then(order_id, at, parts))
+    row = await (_now(order_id, wanted, wait_s, parts) if past is None else _then(order_id, past, parts))
     stamp(response, Token("orders", order_id, row["version"]))
     response.headers["ETag"] = f'"{row["version"]}"'
     return row
 
 
 @router.get("/orders/{order_id}/events")
-def history(order_id: Name, parts: ThePart, response: Response) -> list[dict[str, Any]]:
+async def history(order_id: Name, parts: ThePart, response: Response) -> list[dict[str, Any]]:
     """All that happened to an order, by version."""
-    events = parts.orders.history(order_id)
+    events = await parts.histories.of_order(order_id)
     if not events:
         raise _unknown(order_id)
     stamp(response, Token("orders", order_id, len(events)))
@@ -95,10 +94,12 @@ async def _now(order_id: str, wanted: tuple[Token, ...], wait_s: float, parts: T
     return row
 
 
-async def _then(order_id: str, at: datetime, parts: ThePart) -> dict[str, Any]:
-    row = view_at(await asyncio.to_thread(parts.orders.history, order_id), at.astimezone(UTC))
-    if row is None:
-        raise not_found("order-not-found", f"there was no order {order_id} then")
+async def _then(order_id: str, past: Past, parts: ThePart) -> dict[str, Any]:
+    history = await parts.histories.of_order(order_id)
+    row = view_after([event for event in history if past.holds(event)])
+    # A version that was not reached yet is no past: the newest one is not shown in its place.
+    if row is None or (past.version is not None and row["version"] < past.version):
+        raise not_found("order-not-found", f"there was no order {order_id} {past}")
     return row
 
 

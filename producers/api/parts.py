@@ -8,10 +8,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from producers.api.histories import Histories
 from producers.api.reading import Reader
 from producers.api.sending import CommandSender
 from producers.orders.service import OrderService
 from producers.store.port import KnownCommand
+from producers.wallets.service import WalletService
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class Parts:
     """The real parts, or a test's.
 
     `find_payment_command` looks a command id up in the payments' database.
+    `wallets` is None where there is no payments database.
     `checks` are asked by `/readyz`: each returns what is wrong, or None; they block, briefly.
     """
 
@@ -27,6 +30,8 @@ class Parts:
     reader: Reader
     commands: CommandSender
     checks: dict[str, Callable[[], str | None]]
+    histories: Histories
+    wallets: WalletService | None = None
 
 
 def parts_of(request: Request) -> Parts:

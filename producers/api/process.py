@@ -12,6 +12,7 @@ from psycopg_pool import PoolTimeout
 
 from producers.api.app import THREADS_MAX, make_app
 from producers.api.copies import NoCopies, ValkeyCopies
+from producers.api.histories import Histories
 from producers.api.owners import KafkaOwners
 from producers.api.parts import Parts
 from producers.api.reading import Reader
@@ -22,12 +23,13 @@ from producers.serving import Place, serve
 from producers.store.connections import Pool, PoolSize, open_pool
 from producers.store.port import KnownCommand
 from producers.store.postgres import PostgresEventStore
+from producers.wallets.service import WalletService
 from schemas.codec import AvroCodec
 from schemas.topics import APP_ID
 
 CHECK_WITHIN_S = 1.0
-# The look-up of a payment's command is rare.
-PAYMENTS_POOL = PoolSize(min=0, max=2)
+# Credits of wallets and look-ups of a payment's command are rare beside orders.
+PAYMENTS_POOL = PoolSize(min=0, max=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,16 @@ def run(settings: ApiSettings) -> None:
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "client.id": "tally-api-admin"})
     workers, commands = HttpWorkers(), KafkaCommands(settings.kafka_bootstrap, codec)
     copies = ValkeyCopies(settings.redis_url) if settings.redis_url else NoCopies()
+    orders = OrderService(PostgresEventStore(orders_pool, codec))
+    reader = Reader(KafkaOwners(admin, APP_ID), workers, copies)
     parts = Parts(
-        orders=OrderService(PostgresEventStore(orders_pool, codec)),
+        orders=orders,
         find_payment_command=_finder(payments_pool, codec),
-        reader=Reader(KafkaOwners(admin, APP_ID), workers, copies),
+        reader=reader,
         commands=commands,
+        wallets=None if payments_pool is None else WalletService(PostgresEventStore(payments_pool, codec)),
         checks={"orders database": lambda: _database_fault(orders_pool), "kafka": lambda: _kafka_fault(admin)},
+        histories=Histories(reader, orders, codec),
     )
 
     async def close() -> None:

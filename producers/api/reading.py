@@ -82,6 +82,14 @@ class Reader:
 
         return await self._patiently(partition_of(routing_key.encode(), PARTITIONS), ask, PATIENCE_S)
 
+    async def history(self, aggregatetype: str, aggregate_id: str, first: int, last: int) -> list[dict[str, Any]]:
+        """Rows of `schemas.histories` between two versions, both included, from the one owner. Raises as `value`."""
+
+        async def ask(address: str) -> list[dict[str, Any]]:
+            return await self._workers.history(address, (aggregatetype, aggregate_id), first, last)
+
+        return await self._patiently(partition_of(aggregate_id.encode(), PARTITIONS), ask, PATIENCE_S)
+
     async def page_of_all(self, table: str, prefix: str, cursor: str | None, limit: int) -> Page | None:
         """A page over all workers, one after the other; None for an unknown table. Raises as `value`, and 400."""
         index, inner = _opened(cursor)

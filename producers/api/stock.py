@@ -11,6 +11,7 @@ from fastapi_problem.error import Problem
 
 from producers.api.bodies import Adjustment, Name, Receipt
 from producers.api.headers import Token, WaitS, Wanted, Wish, stamp, version_for
+from producers.api.moments import MaybePast, Past, stock_after
 from producers.api.parts import Parts, ThePart
 from producers.api.problems import conflict, not_found, unavailable
 from producers.api.reading import Wanted as WantedRow
@@ -18,7 +19,7 @@ from producers.api.sending import NotSent
 from producers.errors import CommandIdReused
 from producers.orders.service import Origin, command_message
 from producers.store.port import OUTCOME_DONE
-from schemas.envelope import Message, body_hash, now
+from schemas.envelope import Message, body_hash, now, to_json
 from schemas.messages import AdjustStock, ReceiveStock
 from schemas.topics import INVENTORY_COMMANDS
 
@@ -46,16 +47,36 @@ async def adjust(
     return await _do(wish, sku, AdjustStock(adjustment.quantity, adjustment.reason), wait_s, parts, response)
 
 
-@router.get("/stock/{sku:path}")
-async def show(sku: Name, wanted: Wanted, wait_s: WaitS, parts: ThePart, response: Response) -> dict[str, Any]:
-    """What there is of one SKU."""
-    version = version_for(wanted, "inventory", sku)
-    row = await parts.reader.value(WantedRow("stock", sku, version, wait_s))
-    if row is None:
+@router.get("/stock/{sku:path}/events")
+async def history(sku: Name, wait_s: WaitS, parts: ThePart, response: Response) -> list[dict[str, Any]]:
+    """All that happened to a SKU's stock, by version."""
+    events = await parts.histories.of_single_writer("inventory", sku, wait_s)
+    if not events:
         raise not_found("sku-not-found", "there is no such SKU")
+    stamp(response, Token("inventory", sku, len(events)))
+    return [to_json(event) for event in events]
+
+
+@router.get("/stock/{sku:path}")
+async def show(
+    sku: Name, wanted: Wanted, wait_s: WaitS, past: MaybePast, parts: ThePart, response: Response
+) -> dict[str, Any]:
+    """What there is, or was, of one SKU."""
+    if past is None:
+        version = version_for(wanted, "inventory", sku)
+        row = await parts.reader.value(WantedRow("stock", sku, version, wait_s))
+    else:
+        event = await parts.histories.last_of_single_writer("inventory", sku, past)
+        row = None if event is None else stock_after(event)
+    if row is None:
+        raise not_found("sku-not-found", f"there {'is' if past is None else 'was'} no such SKU{_when(past)}")
     stamp(response, Token("inventory", sku, row["version"]))
     response.headers["ETag"] = f'"{row["version"]}"'
     return row
+
+
+def _when(past: Past | None) -> str:
+    return "" if past is None else f" {past}"
 
 
 async def _do(

@@ -48,6 +48,9 @@ class Workers(Protocol):
     async def tables(self, address: str) -> Any:
         """What tables there are. Raises Unanswered."""
 
+    async def history(self, address: str, aggregate: tuple[str, str], first: int, last: int) -> list[dict[str, Any]]:
+        """Rows of `schemas.histories` of an aggregate (type, id) between two versions. Raises Unanswered."""
+
 
 class HttpWorkers:
     """Workers by HTTP; `aclose` when done."""
@@ -84,6 +87,22 @@ class HttpWorkers:
     async def tables(self, address: str) -> Any:
         """See `Workers.tables`."""
         return await self._ask(address, "/tables", {})
+
+    async def history(self, address: str, aggregate: tuple[str, str], first: int, last: int) -> list[dict[str, Any]]:
+        """See `Workers.history`; page by page."""
+        path = f"/histories/{aggregate[0]}/{quote(aggregate[1], safe='')}"
+        rows: list[dict[str, Any]] = []
+        next_: int | None = first
+        while next_ is not None:
+            page = await self._ask(address, path, {"from": str(next_), "to": str(last)})
+            if page is None:
+                raise Unanswered(f"{address} keeps no histories of {aggregate[0]}")
+            try:
+                rows += page["items"]
+                next_ = page["next"]
+            except (KeyError, TypeError) as error:
+                raise Unanswered(f"{address} answered with no history: no worker of ours") from error
+        return rows
 
     async def _ask(self, address: str, path: str, asked: dict[str, str], wait_s: float = 0) -> Any:
         timeout = httpx.Timeout(wait_s + ANSWER_WITHIN_S, connect=CONNECT_WITHIN_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from producers.store.deciding import Accepted, Aggregate, Decision, Refused
+from producers.store.deciding import Accepted, Aggregate, Decision, Postponed, Refused
 from producers.store.snapshots import SnapshotForm
 from schemas.messages import (
     CancelOrder,
@@ -28,6 +28,10 @@ CANCELLED, SHIPPED = "CANCELLED", "SHIPPED"
 UNKNOWN_ORDER = "UNKNOWN_ORDER"
 ORDER_EXISTS = "ORDER_EXISTS"
 
+WALLET = "wallet"
+# What a confirmation waits for: the order and the wallet change together or not at all.
+PAY_FROM_WALLET = "PAY_FROM_WALLET"
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -39,6 +43,7 @@ class Order:
     currency: str = ""
     total_minor: int = 0
     lines: tuple[OrderLine, ...] = ()
+    payment_method: str = ""
 
 
 initial = Order()
@@ -56,8 +61,10 @@ def decide(order: Order, command: Any) -> Decision:
     match command:
         case ConfirmOrder() if order.status == SHIPPED:
             return Accepted()  # it was confirmed, and more
+        case ConfirmOrder() if order.status == CREATED and order.payment_method == WALLET:
+            return Postponed(PAY_FROM_WALLET)
         case ConfirmOrder():
-            return _move(order, CONFIRMED, (CREATED,), OrderConfirmed())
+            return confirm(order)
         case RejectOrder(reason):
             return _move(order, REJECTED, (CREATED,), OrderRejected(reason))
         case CancelOrder(reason):
@@ -67,11 +74,18 @@ def decide(order: Order, command: Any) -> Decision:
     raise TypeError(f"{type(command).__name__} is no command of an order")
 
 
+def confirm(order: Order) -> Decision:
+    """ConfirmOrder, decided where its payment is made in the same transaction."""
+    return _move(order, CONFIRMED, (CREATED,), OrderConfirmed())
+
+
 def evolve(order: Order, event: Any) -> Order:
     """The state after `event`; an event that does not touch the state leaves it as it is."""
     match event:
         case OrderCreated():
-            return Order(CREATED, None, event.customer_id, event.currency, event.total_minor, event.lines)
+            return Order(
+                CREATED, None, event.customer_id, event.currency, event.total_minor, event.lines, event.payment_method
+            )
         case OrderConfirmed():
             return replace(order, status=CONFIRMED)
         case OrderRejected(reason):
@@ -113,6 +127,7 @@ def _to_json(order: Order) -> dict[str, Any]:
         "customer_id": order.customer_id,
         "currency": order.currency,
         "total_minor": order.total_minor,
+        "payment_method": order.payment_method,
         # Arrays, not objects: a head row is written anew with every event, and some orders have 1,114 lines.
         "lines": [[line.line, line.sku, line.quantity, line.unit_price_minor] for line in order.lines],
     }
@@ -122,11 +137,16 @@ def _from_json(kept: dict[str, Any]) -> Order:
     return Order(**{**kept, "lines": tuple(OrderLine(*line) for line in kept["lines"])})
 
 
+def _with_payment_method(kept: dict[str, Any]) -> dict[str, Any]:
+    # Before form 2 no order was ever paid from a wallet: each was refused.
+    return {**kept, "payment_method": "card"}
+
+
 ORDERS: Aggregate[Order] = Aggregate(
     aggregatetype="orders",
     source="/tally/orders",
     initial=initial,
     decide=decide,
     evolve=evolve,
-    form=SnapshotForm(version=1, to_json=_to_json, from_json=_from_json),
+    form=SnapshotForm(version=2, to_json=_to_json, from_json=_from_json, upcasters={1: _with_payment_method}),
 )

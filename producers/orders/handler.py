@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from producers.orders.aggregate import ORDERS
+from producers.orders.wallet_orders import note_wallet_order
 from producers.store.connections import Connection
 from producers.store.deciding import handle
 from producers.store.postgres import PostgresUnit
@@ -22,7 +23,10 @@ class OrderCommands:
     def handle(self, connection: Connection, command: Message) -> None:
         """Decides one command inside the caller's savepoint; a repeat changes nothing.
 
+        The confirmation of an order that is paid from a wallet is noted, and done by `producers.wallets.pivot`.
+
         Raises Conflict (try again in a new savepoint), psycopg's LockNotAvailable (the key is busy),
         CommandIdReused and TypeError (set the record aside).
         """
-        handle(PostgresUnit(connection, self._codec), ORDERS, command, self._clock())
+        if handle(PostgresUnit(connection, self._codec), ORDERS, command, self._clock()) is None:
+            note_wallet_order(connection, command)

@@ -49,9 +49,9 @@ class OrderService:
         """Does a command to an order (cancel, ship). Raises as `place`."""
         return self._do(origin, order_id, body)
 
-    def history(self, order_id: str) -> list[Message]:
-        """All events of an order, by version; empty for an unknown one. Raises HistoryBroken."""
-        return self._store.read(ORDERS.aggregatetype, order_id)
+    def tail(self, order_id: str, from_version: int, to_version: int) -> list[Message]:
+        """Events of an order that the outbox holds, both versions included. Raises HistoryBroken where one lacks."""
+        return self._store.read(ORDERS.aggregatetype, order_id, from_version, to_version)
 
     def version(self, order_id: str) -> int:
         """The order's version; 0 for an unknown one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import reduce
 from typing import Any
 
@@ -10,9 +9,8 @@ from producers.orders.aggregate import ORDERS
 from schemas.envelope import Message, body_to_json, to_rfc3339
 
 
-def view_at(history: list[Message], at: datetime) -> dict[str, Any] | None:
-    """The order after all events recorded up to `at`; None before its first. The same shape as the table `orders`."""
-    past = [event for event in history if event.envelope.recorded_at <= at]
+def view_after(past: list[Message]) -> dict[str, Any] | None:
+    """The order after these events, its first ones; None before any. The same shape as the table `orders`."""
     if not past:
         return None
     order = reduce(ORDERS.evolve, (event.body for event in past), ORDERS.initial)

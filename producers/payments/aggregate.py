@@ -27,11 +27,12 @@ CAPTURED, VOIDED, REFUNDED = "CAPTURED", "VOIDED", "REFUNDED"
 AUTHORISE, CAPTURE, GIVE_BACK = "AUTHORISE", "CAPTURE", "GIVE_BACK"
 
 # Reasons of refusals; a wrong status is told as e.g. PAYMENT_IS_VOIDED.
-INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
 PAYMENT_DECLINED = "PAYMENT_DECLINED"
 UNKNOWN_PAYMENT = "UNKNOWN_PAYMENT"
 
 WALLET = "wallet"
+# The reference of a payment from a wallet is this and the wallet's id; no card may go by such a name.
+WALLET_PREFIX = "wallet/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,22 @@ def decide_result(payment: Payment, result: ProviderResult, reason: str, payment
     raise ValueError(f"the provider says {result.status} of a payment that is {payment.status}")
 
 
+def pay_from_wallet(payment: Payment, payment_id: str, customer_id: str, amount: tuple[int, str]) -> Decision:
+    """The payment's part of a debit of `amount` (minor units, currency), made in the transaction of the debit."""
+    if payment.status is not None:
+        return _wrong(payment)
+    told = (payment_id, *amount, WALLET_PREFIX + customer_id)
+    return Accepted((PaymentRequested(*told), PaymentCaptured(*told)))
+
+
+def give_back_to_wallet(payment: Payment, payment_id: str, reason: str) -> tuple[str, PaymentRefunded] | None:
+    """Whose wallet gets its money back, and the event that says so; None where no wallet paid."""
+    if payment.status != CAPTURED or not payment.reference.startswith(WALLET_PREFIX):
+        return None
+    told = (payment_id, payment.amount_minor, payment.currency, payment.reference)
+    return payment.reference.removeprefix(WALLET_PREFIX), PaymentRefunded(*told, reason)
+
+
 def evolve(payment: Payment, event: Any) -> Payment:
     """The state after `event`."""
     match event:
@@ -131,10 +148,13 @@ def _authorise(payment: Payment, command: AuthorisePayment, payment_id: str) -> 
         return Refused(
             payment.reason if payment.status == DECLINED and payment.reason else f"PAYMENT_IS_{payment.status}"
         )
-    told = (payment_id, command.amount_minor, command.currency, command.reference)
     if command.method == WALLET:
-        # Wallets come later; until then each of them is empty, and no provider has to be asked.
-        return Refused(INSUFFICIENT_FUNDS, (PaymentRequested(*told), PaymentDeclined(*told, INSUFFICIENT_FUNDS)))
+        # Nobody is asked: the wallet pays in the transaction that confirms the order (`pay_from_wallet`).
+        return Accepted()
+    told = (payment_id, command.amount_minor, command.currency, command.reference)
+    if command.reference.startswith(WALLET_PREFIX):
+        # Giving it back would fill a wallet that never paid.
+        return Refused(PAYMENT_DECLINED, (PaymentRequested(*told), PaymentDeclined(*told, PAYMENT_DECLINED)))
     return Postponed(AUTHORISE, (PaymentRequested(*told),))
 
 

@@ -10,6 +10,7 @@ from producers.payments.lease import note_attempt
 from producers.store.connections import Connection
 from producers.store.deciding import handle
 from producers.store.postgres import PostgresUnit
+from producers.wallets.paying import give_back
 from schemas.codec import AvroCodec, Codec
 from schemas.envelope import Message, now
 
@@ -28,6 +29,7 @@ class PaymentCommands:
         CommandIdReused and TypeError (set the record aside).
         """
         aggregate = payment_aggregate(command.envelope.subject)
-        answer = handle(PostgresUnit(connection, self._codec), aggregate, command, self._clock())
-        if answer is None:
+        unit, clock = PostgresUnit(connection, self._codec), self._clock()
+        answer = handle(unit, aggregate, command, clock)
+        if answer is None and not give_back(unit, command, clock):
             note_attempt(connection, command)

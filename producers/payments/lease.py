@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from producers.store.connections import Connection
-from schemas.envelope import Envelope, Message, body_to_json, from_rfc3339, to_rfc3339
-from schemas.messages import VoidPayment, class_of, wire_type
+from producers.store.kept_commands import command_from_json, command_to_json
+from schemas.envelope import Message
+from schemas.messages import VoidPayment, wire_type
 
 # Longer than a call and a question for the status may take together, so that a lease ends only with its runner;
 # short against the saga's 10 s, so that what a killed runner left is taken up in time.
@@ -77,7 +77,7 @@ class Attempt:
 def note_attempt(connection: Connection, command: Message) -> None:
     """Adds a command to what is to be done; a runner hears of it when the transaction is committed."""
     envelope = command.envelope
-    kept = Jsonb({"envelope": _envelope_to_json(envelope), "body": body_to_json(command.body)})
+    kept = Jsonb(command_to_json(command))
     noted = connection.execute(_NOTE, (envelope.id, envelope.subject, envelope.type, kept))
     if noted.rowcount and envelope.type == _VOID:
         connection.execute(_HURRY, (envelope.subject, envelope.id))
@@ -88,7 +88,7 @@ def claim(connection: Connection, owner: str, limit: int, lease_s: float = LEASE
     """Takes up to `limit` attempts that are due and that nobody holds, for `lease_s` seconds."""
     given = {"owner": owner, "limit": limit, "lease_s": lease_s, "void": _VOID, "answered": ANSWERED}
     rows = connection.execute(_CLAIM, given).fetchall()
-    return [Attempt(id_, _message(command), *further) for id_, command, *further in rows]
+    return [Attempt(id_, command_from_json(command), *further) for id_, command, *further in rows]
 
 
 def still_held(connection: Connection, attempt: Attempt, owner: str) -> bool:
@@ -109,25 +109,3 @@ def put_back(connection: Connection, attempt: Attempt, owner: str, error: str, p
 def pause_after(tries: int) -> float:
     """Seconds until the next try, doubling up to RETRY_MAX_S."""
     return min(RETRY_FIRST_S * 2.0 ** min(tries - 1, 10), RETRY_MAX_S)
-
-
-def _envelope_to_json(envelope: Envelope) -> dict[str, Any]:
-    return {
-        "id": envelope.id,
-        "type": envelope.type,
-        "source": envelope.source,
-        "aggregatetype": envelope.aggregatetype,
-        "subject": envelope.subject,
-        "recorded_at": to_rfc3339(envelope.recorded_at),
-        "correlation_id": envelope.correlation_id,
-        "causation_id": envelope.causation_id,
-        "traceparent": envelope.traceparent,
-    }
-
-
-def _message(kept: dict[str, Any]) -> Message:
-    told = kept["envelope"]
-    envelope = Envelope(**{**told, "recorded_at": from_rfc3339(told["recorded_at"]), "version": None})
-    body_class = class_of(envelope.type)
-    assert body_class is not None, "only commands that we know are noted"
-    return Message(envelope, body_class(**kept["body"]))

@@ -12,7 +12,7 @@ from producers.store.port import OUTCOME_DONE, OUTCOME_REFUSED, Answer, Append, 
 from producers.store.snapshots import SnapshotForm
 from schemas.envelope import Envelope, Message, body_hash, derive_id
 from schemas.errors import Conflict
-from schemas.messages import CommandAnswered, wire_type
+from schemas.messages import AskStatus, CommandAnswered, wire_type
 from schemas.topics import SAGAS_REPLIES
 
 S = TypeVar("S")
@@ -23,6 +23,8 @@ TRIES_MAX = 5
 HORIZON = timedelta(days=30)
 EXPIRED = "EXPIRED"
 SAGAS_SOURCE = "/tally/sagas"
+# Told of a command that did not come, or waits for an effect outside.
+OUTCOME_UNDECIDED = "UNDECIDED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,20 @@ def load(unit: UnitOfWork, aggregate: Aggregate[S], aggregate_id: str) -> Loaded
 
 
 def record(
-    unit: UnitOfWork, aggregate: Aggregate[S], loaded: Loaded[S], bodies: tuple[Any, ...], cause: Message
+    unit: UnitOfWork,
+    aggregate: Aggregate[S],
+    loaded: Loaded[S],
+    bodies: tuple[Any, ...],
+    cause: Message,
+    part: str | None = None,
 ) -> tuple[Message, ...]:
-    """Appends event bodies that `cause` brought about; their ids follow from its id. Raises Conflict."""
+    """Appends event bodies that `cause` brought about; their ids follow from its id. Raises Conflict.
+
+    `part` tells the events of one aggregate from those of another where one cause changes several.
+    """
     if not bodies:
         return ()
-    events = events_of(aggregate, loaded.head, bodies, cause)
+    events = events_of(aggregate, loaded.head, bodies, cause, part)
     state = loaded.state
     for body in bodies:
         state = aggregate.evolve(state, body)
@@ -97,7 +107,9 @@ def record(
     return events
 
 
-def events_of(aggregate: Aggregate[S], head: Head, bodies: tuple[Any, ...], cause: Message) -> tuple[Message, ...]:
+def events_of(
+    aggregate: Aggregate[S], head: Head, bodies: tuple[Any, ...], cause: Message, part: str | None = None
+) -> tuple[Message, ...]:
     """Bodies as messages: dense versions behind the head, and a record time that never goes back."""
     because = cause.envelope
     recorded_at = max(because.recorded_at, head.recorded_at or because.recorded_at)
@@ -105,7 +117,7 @@ def events_of(aggregate: Aggregate[S], head: Head, bodies: tuple[Any, ...], caus
         Message(
             Envelope(
                 # The version is part of the place: one command may add events in two transactions (a payment does).
-                id=derive_id(because.id, head.version + index),
+                id=derive_id(because.id, *(() if part is None else (part,)), head.version + index),
                 type=wire_type(type(body)),
                 source=aggregate.source,
                 aggregatetype=aggregate.aggregatetype,
@@ -130,6 +142,8 @@ def handle(unit: UnitOfWork, aggregate: Aggregate[S], command: Message, clock: d
     Raises CommandIdReused, StillRunning, Conflict.
     """
     envelope = command.envelope
+    if isinstance(command.body, AskStatus):
+        return _tell(unit, restamp(command, clock), aggregate.source)
     known = unit.begin_command(command_id_of(command))
     if known is not None:
         if known.body_hash != body_hash(command):
@@ -151,6 +165,19 @@ def handle(unit: UnitOfWork, aggregate: Aggregate[S], command: Message, clock: d
         aggregate=loaded.head.name,
     )
     return finish(unit, stamped, answer, aggregate.source)
+
+
+def _tell(unit: UnitOfWork, question: Message, source: str) -> Answer:
+    """Answers once more what became of a command; a question changes nothing and is not remembered."""
+    asked = question.body
+    known = unit.find_command(asked.command_id)
+    answer = Answer(OUTCOME_UNDECIDED) if known is None or known.answer is None else known.answer
+    told = reply(question, answer, source)
+    named = replace(told.body, command_id=asked.command_id, command_type=asked.command_type)
+    # A question that comes again may get another answer, under another id then.
+    envelope = replace(told.envelope, id=derive_id(told.envelope.id, answer.outcome))
+    unit.send(SAGAS_REPLIES, Message(envelope, named))
+    return answer
 
 
 def finish(unit: UnitOfWork, command: Message, answer: Answer, source: str) -> Answer:

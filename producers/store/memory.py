@@ -42,6 +42,10 @@ class MemoryUnit:
         self.changes.commands[command.id] = KnownCommand(command.id, command.body_hash, RUNNING, None)
         return None
 
+    def find_command(self, command_id: str) -> KnownCommand | None:
+        """See `UnitOfWork.find_command`."""
+        return self.changes.commands.get(command_id) or self._store.find_command(command_id)
+
     def finish_command(self, command_id: str, answer: Answer) -> None:
         """See `UnitOfWork.finish_command`."""
         known = self.changes.commands.get(command_id) or self._store.kept.commands[command_id]
@@ -100,13 +104,16 @@ class MemoryEventStore:
         finally:
             self.commands_in_hand.difference_update(begun)
 
-    def read(self, aggregatetype: str, aggregate_id: str, from_version: int = 1) -> list[Message]:
+    def read(
+        self, aggregatetype: str, aggregate_id: str, from_version: int = 1, to_version: int | None = None
+    ) -> list[Message]:
         """See `EventStore.read`."""
         head = self.find_head(aggregatetype, aggregate_id)
         events = self.kept.events.get((aggregatetype, aggregate_id), [])
-        history = [event for event in events if (event.envelope.version or 0) >= from_version]
+        last = head.version if to_version is None else min(to_version, head.version)
+        history = [event for event in events if from_version <= (event.envelope.version or 0) <= last]
         found = [event.envelope.version or 0 for event in history]
-        if found != list(range(from_version, head.version + 1)):
+        if found != list(range(from_version, last + 1)):
             raise HistoryBroken(head.name, head.version, found)
         return history
 

@@ -107,6 +107,9 @@ class UnitOfWork(Protocol):
         Raises StillRunning where another transaction has the same id in hand.
         """
 
+    def find_command(self, command_id: str) -> KnownCommand | None:
+        """What is stored under a command id, in this transaction or before it."""
+
     def finish_command(self, command_id: str, answer: Answer) -> None:
         """Keeps the answer of a RUNNING command."""
 
@@ -126,8 +129,13 @@ class EventStore(Protocol):
     def transaction(self) -> AbstractContextManager[UnitOfWork]:
         """A unit of work that is kept when the block ends, and forgotten when it raises. Raises Busy."""
 
-    def read(self, aggregatetype: str, aggregate_id: str, from_version: int = 1) -> list[Message]:
-        """The history, by version, up to the head's version; empty for an unknown aggregate. Raises HistoryBroken."""
+    def read(
+        self, aggregatetype: str, aggregate_id: str, from_version: int = 1, to_version: int | None = None
+    ) -> list[Message]:
+        """The history, by version, from one version to another (the head's by default), both included.
+
+        Empty for an unknown aggregate. Raises HistoryBroken.
+        """
 
     def find_head(self, aggregatetype: str, aggregate_id: str) -> Head:
         """As `UnitOfWork.load_head`, in a transaction of its own."""

@@ -47,7 +47,7 @@ _INSERT_ROW = f"insert into outbox ({', '.join(outbox.COLUMNS)}) values ({', '.j
 _HISTORY = """
 select id::text, type, source, aggregatetype, aggregateid, version, created_at, correlationid, causationid,
        traceparent, payload
-from outbox where aggregatetype = %s and aggregateid = %s and version >= %s order by version
+from outbox where aggregatetype = %s and aggregateid = %s and version between %s and %s order by version
 """
 
 
@@ -69,6 +69,10 @@ class PostgresUnit:
         if known is None:
             raise StillRunning(command.id)
         return known
+
+    def find_command(self, command_id: str) -> KnownCommand | None:
+        """See `UnitOfWork.find_command`."""
+        return find_command(self.connection, command_id)
 
     def finish_command(self, command_id: str, answer: Answer) -> None:
         """See `UnitOfWork.finish_command`."""
@@ -118,15 +122,18 @@ class PostgresEventStore:
             except psycopg.errors.LockNotAvailable as held:
                 raise Busy(self._pool.name) from held
 
-    def read(self, aggregatetype: str, aggregate_id: str, from_version: int = 1) -> list[Message]:
+    def read(
+        self, aggregatetype: str, aggregate_id: str, from_version: int = 1, to_version: int | None = None
+    ) -> list[Message]:
         """See `EventStore.read`."""
         with self._pool.connection() as connection:
             # The head first: events that come after it was read are cut off, so no gap can show at the seam.
             head = find_head(connection, aggregatetype, aggregate_id)
-            rows = connection.execute(_HISTORY, (aggregatetype, aggregate_id, from_version)).fetchall()
-        history = [self._message(row) for row in rows if row[5] <= head.version]
-        found = [row[5] for row in rows if row[5] <= head.version]
-        if found != list(range(from_version, head.version + 1)):
+            last = head.version if to_version is None else min(to_version, head.version)
+            rows = connection.execute(_HISTORY, (aggregatetype, aggregate_id, from_version, last)).fetchall()
+        history = [self._message(row) for row in rows]
+        found = [row[5] for row in rows]
+        if found != list(range(from_version, last + 1)):
             raise HistoryBroken(head.name, head.version, found)
         return history
 

@@ -51,12 +51,17 @@ from schemas.messages.payments import (
     VoidPayment,
 )
 from schemas.messages.sagas import (
+    ActOnSaga,
+    AskStatus,
     CommandAnswered,
     DeadlinePassed,
+    SagaActed,
     SagaCompensationStarted,
     SagaEnded,
     SagaLine,
+    SagaRetryScheduled,
     SagaStarted,
+    SagaStatusAsked,
     SagaStepAnswered,
     SagaStepStarted,
 )
@@ -93,7 +98,9 @@ def class_of(type_: str) -> type | None:
 
 
 __all__ = [
+    "ActOnSaga",
     "AdjustStock",
+    "AskStatus",
     "AuthorisePayment",
     "CancelOrder",
     "CapturePayment",
@@ -129,10 +136,13 @@ __all__ = [
     "ReservationReleased",
     "ReserveStock",
     "ReturnedLine",
+    "SagaActed",
     "SagaCompensationStarted",
     "SagaEnded",
     "SagaLine",
+    "SagaRetryScheduled",
     "SagaStarted",
+    "SagaStatusAsked",
     "SagaStepAnswered",
     "SagaStepStarted",
     "ShipOrder",

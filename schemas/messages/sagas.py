@@ -54,8 +54,59 @@ class SagaEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class SagaStatusAsked:
+    """A step's time is over and its outcome is not known: its participant was asked, for an answer by `due_at`."""
+
+    step: str
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SagaRetryScheduled:
+    """A part of a step was answered so that it is to be tried again at `due_at`; `attempt` counts such answers."""
+
+    step: str
+    due_at: datetime
+    attempt: int
+    reason: str
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActOnSaga:
+    """What an operator wants of a saga: `act` is RETRY, SKIP, COMPENSATE or ANNOTATE; `by` is who, `reason` why."""
+
+    act: str
+    by: str
+    reason: str
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SagaActed:
+    """An operator's act that was done, in the saga's history and in the audit trail."""
+
+    act: str
+    by: str
+    reason: str
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskStatus:
+    """What became of the command `command_id`? Its participant answers it once more, and does nothing else."""
+
+    order_id: str
+    command_id: str
+    command_type: str
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CommandAnswered:
-    """A participant's answer to one command of a saga; `outcome` is DONE or REFUSED.
+    """A participant's answer to one command of a saga; `outcome` is DONE, REFUSED, TRANSIENT or UNDECIDED.
+
+    TRANSIENT: not now, try again. UNDECIDED: the answer to a question for a command that is not done, or did not come.
 
     `version` is the participant's aggregate version after the command, where it changed anything.
     """

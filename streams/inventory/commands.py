@@ -7,11 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from schemas.envelope import Message, body_hash, derive_id, to_rfc3339
-from schemas.messages import AdjustStock, CommandAnswered, ReceiveStock, ReleaseStock, ReserveStock, ShipStock
+from schemas.messages import (
+    AdjustStock,
+    AskStatus,
+    CommandAnswered,
+    ReceiveStock,
+    ReleaseStock,
+    ReserveStock,
+    ShipStock,
+)
 from schemas.topics import INVENTORY_EVENTS
 from streams.errors import CommandIdReused, UnexpectedMessage
 from streams.inventory.rows import Row, hold_from_row, hold_key, hold_to_row, level_from_row, level_to_row
-from streams.inventory.stock import Decision, Hold, HoldStatus, Outcome, Stock, decide, evolve
+from streams.inventory.stock import Decision, Hold, HoldStatus, Outcome, Stock, answer_from, decide, evolve
 from streams.outgoing import Address, Outgoing, answer, follow, wants_answer
 
 SOURCE = "/tally/inventory"
@@ -44,6 +52,8 @@ def handle(command: Message, tables: InventoryTables, at: datetime) -> list[Outg
             return _handle_hold(command, tables, at)
         case ReceiveStock() | AdjustStock():
             return _handle_level(command, tables, at)
+        case AskStatus():
+            return [_tell(command, tables, at)]
     raise UnexpectedMessage(command.envelope.type, "inventory.commands")
 
 
@@ -97,6 +107,23 @@ def _handle_level(command: Message, tables: InventoryTables, at: datetime) -> li
     if wants_answer(envelope):
         out.append(_answer(command, decision, stock.level.version, at))
     return out
+
+
+def _tell(question: Message, tables: InventoryTables, at: datetime) -> Outgoing:
+    """Answers once more what became of a reservation, from its hold; a question changes nothing."""
+    asked = question.body
+    key = hold_key(question.envelope.subject, asked.order_id, asked.line or 0)
+    hold = hold_from_row(tables.holds.get(key))
+    decision = Decision((), Outcome.UNDECIDED) if hold is None else answer_from(hold)
+    told = CommandAnswered(
+        command_id=asked.command_id,
+        command_type=asked.command_type,
+        outcome=decision.outcome.value,
+        reason=decision.reason,
+        line=asked.line,
+        version=None if hold is None else hold.version,
+    )
+    return answer(question.envelope, told, asked.order_id, SOURCE, at)
 
 
 def _append(stock: Stock, command: Message, decision: Decision, at: datetime) -> tuple[Stock, list[Outgoing]]:

@@ -59,10 +59,11 @@ class HoldStatus(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a command was answered."""
+    """How a command was answered; UNDECIDED answers a question for one that did not come."""
 
     DONE = "DONE"
     REFUSED = "REFUSED"
+    UNDECIDED = "UNDECIDED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ _STATUS_AFTER = {
 def _reserve(stock: Stock, command: ReserveStock) -> Decision:
     level, hold = stock.level, stock.hold
     if hold is not None:
-        return _answer_from(hold)
+        return answer_from(hold)
     order_id, line, quantity = command.order_id, command.line, command.quantity
     reason = None
     if not 1 <= quantity <= RESERVED_QUANTITY_MAX:
@@ -171,7 +172,7 @@ def _reserve(stock: Stock, command: ReserveStock) -> Decision:
     return _done(StockReserved(order_id, line, quantity, level.on_hand, level.reserved + quantity))
 
 
-def _answer_from(hold: Hold) -> Decision:
+def answer_from(hold: Hold) -> Decision:
     """A reservation of a line that was decided before: the same answer, or that its time is over."""
     match hold.status:
         case HoldStatus.HELD | HoldStatus.SHIPPED:

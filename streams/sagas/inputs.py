@@ -7,6 +7,8 @@ from datetime import datetime
 
 from schemas.envelope import Envelope, Message, derive_id
 from schemas.messages import (
+    ActOnSaga,
+    AskStatus,
     CommandAnswered,
     DeadlinePassed,
     OrderCancelled,
@@ -15,11 +17,12 @@ from schemas.messages import (
     OrderLinesReturned,
     OrderRejected,
     OrderShipped,
+    SagaActed,
 )
-from schemas.topics import SAGAS_DEADLINES, SAGAS_EVENTS
+from schemas.topics import AUDIT_TRAIL, SAGAS_DEADLINES, SAGAS_EVENTS
 from streams.errors import UnexpectedMessage
 from streams.outgoing import SAGA_SOURCE, Address, Outgoing, follow
-from streams.sagas.folding import stamp
+from streams.sagas.engine.folding import stamp
 from streams.sagas.order import Command, decide
 from streams.sagas.state import OrderSaga, Row, from_row, to_row
 
@@ -32,6 +35,7 @@ INPUTS = (
     OrderLinesReturned,
     CommandAnswered,
     DeadlinePassed,
+    ActOnSaga,
 )
 
 
@@ -64,9 +68,10 @@ class SagaInputs:
             events.append(follow(message.envelope, id_, to, body, self._at))
         saga = stamp(decision.saga, events)
         out = [Outgoing(SAGAS_EVENTS, event) for event in events]
+        out += [_for_the_trail(event, self._at) for event in events if isinstance(event.body, SagaActed)]
         for command in decision.commands:
             cause = events[command.event_index].envelope
-            out.append(_send(saga.saga_id, command, cause, self._at))
+            out.append(_send(saga, command, cause, self._at))
         self._sagas[order_id] = self.changed[order_id] = saga
         return out
 
@@ -94,9 +99,20 @@ def deadline_passed(saga: OrderSaga, step: str, due_at: datetime, at: datetime) 
     return Outgoing(SAGAS_DEADLINES, follow(cause, id_, to, DeadlinePassed(step, due_at), at))
 
 
-def _send(saga_id: str, command: Command, cause: Envelope, at: datetime) -> Outgoing:
+def _for_the_trail(acted: Message, at: datetime) -> Outgoing:
+    """An operator's act as a record of who did what, and why, in the transaction in which it is done."""
+    to = Address(SAGA_SOURCE, "sagas", acted.envelope.subject)
+    return Outgoing(AUDIT_TRAIL, follow(acted.envelope, derive_id(acted.envelope.id, "trail"), to, acted.body, at))
+
+
+def _send(saga: OrderSaga, command: Command, cause: Envelope, at: datetime) -> Outgoing:
     """A command keeps its id when it is sent again: the participant then answers it from what it remembers."""
     step = command.step
-    id_ = derive_id(saga_id, step.command_type, command.line)
+    tries = (command.attempt,) if command.attempt else ()
+    id_ = derive_id(saga.saga_id, step.command_type, command.line, *tries)
+    body = command.body
+    if command.asks:
+        body = AskStatus(saga.order_id, id_, step.command_type, command.line or None)
+        id_ = derive_id(id_, "status")
     to = Address(SAGA_SOURCE, step.aggregatetype, command.subject)
-    return Outgoing(step.topic, follow(cause, id_, to, command.body, at))
+    return Outgoing(step.topic, follow(cause, id_, to, body, at))

@@ -4,74 +4,62 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from schemas.envelope import from_rfc3339, to_rfc3339
 from schemas.messages import SagaLine
+from streams.sagas.engine.state import NO_LINE, WHOLE, Place, Refusal, SagaState, Status, Trouble, Verdict
 
-# In `due`, beside the names of steps: the whole order's deadline.
-ORDER_DEADLINE = "order"
-# In `awaited` and `refusals`: the place of a step that does not fan out.
-NO_LINE = 0
+__all__ = [
+    "NO_LINE",
+    "ORDER_DEADLINE",
+    "OrderSaga",
+    "Place",
+    "Refusal",
+    "Row",
+    "Status",
+    "due_of",
+    "from_row",
+    "to_row",
+]
+
+ORDER_DEADLINE = WHOLE
+# The order's statuses, as its events show them; the last four are also outcomes of the saga.
+CREATED, CONFIRMED, REJECTED = "CREATED", "CONFIRMED", "REJECTED"
+CANCELLED, SHIPPED = "CANCELLED", "SHIPPED"
 
 Row = dict[str, Any]
-Place = tuple[str, int]
-
-
-class Status(StrEnum):
-    """Where the saga is; RUNNING also while the goods of a confirmed order leave."""
-
-    UNKNOWN = "UNKNOWN"
-    RUNNING = "RUNNING"
-    COMPENSATING = "COMPENSATING"
-    ENDED = "ENDED"
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A step (or one line of it) that was refused."""
-
-    step: str
-    line: int
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class OrderSaga:
-    """`order_status` is the order's as seen in its events; `awaited` holds the answers that are still to come."""
+class OrderSaga(SagaState):
+    """`order_status` is the order's as seen in its events; money in minor units of `currency`."""
 
     order_id: str = ""
-    saga_id: str = ""
-    correlation_id: str = ""
-    version: int = 0
-    status: Status = Status.UNKNOWN
-    outcome: str | None = None
-    reason: str | None = None
     order_status: str = ""
     customer_id: str = ""
     currency: str = ""
     total_minor: int = 0
     payment_method: str = ""
     payment_reference: str = ""
-    started_at: datetime | None = None
     lines: tuple[SagaLine, ...] = ()
-    awaited: frozenset[Place] = frozenset()
-    refusals: tuple[Refusal, ...] = ()
-    attempts: tuple[tuple[str, int], ...] = ()
-    due: tuple[tuple[str, datetime], ...] = ()
 
-    def attempts_of(self, step: str) -> int:
-        """How often a step was started; 0 for one that was not."""
-        return dict(self.attempts).get(step, 0)
+    @property
+    def subject(self) -> str:
+        """The order's id."""
+        return self.order_id
 
-    def awaits(self, step: str) -> bool:
-        """Whether an answer of the step is still to come."""
-        return any(name == step for name, _ in self.awaited)
+    @property
+    def verdict(self) -> Verdict:
+        """The order arbitrates."""
+        if self.order_status in (REJECTED, CANCELLED):
+            return Verdict.GIVEN_UP
+        return Verdict.KEPT if self.order_status in (CONFIRMED, SHIPPED) else Verdict.UNDECIDED
 
-    def refusals_of(self, step: str) -> list[Refusal]:
-        """What was refused of a step, by line."""
-        return sorted((found for found in self.refusals if found.step == step), key=lambda found: found.line)
+    @property
+    def given_up_as(self) -> str:
+        """REJECTED or CANCELLED."""
+        return self.order_status
 
     @property
     def summary(self) -> str:
@@ -82,21 +70,17 @@ class OrderSaga:
 
     @property
     def stuck(self) -> Refusal | None:
-        """The refusal that no retry and no compensation answers, if there is one."""
-        if self.status is Status.ENDED:
-            return None
+        """The refusal that no compensation answers, if there is one; one of a compensation is tried again all the while."""
+        if self.status is Status.COMPENSATING:
+            for trouble in self.troubles:
+                return Refusal(trouble.step, trouble.line, trouble.reason)
         for refusal in self.refusals:
-            if refusal.step in ("capture", "void", "release", "ship") and self._counts(refusal):
+            if refusal.step in ("capture", "ship") and self.status is Status.RUNNING:
                 return refusal
-            kept = self.order_status in ("CONFIRMED", "SHIPPED")
+            kept = self.order_status in (CONFIRMED, SHIPPED)
             if refusal.step == "reject" and self.status is Status.COMPENSATING and kept:
                 return refusal
         return None
-
-    def _counts(self, refusal: Refusal) -> bool:
-        # What failed on the way is settled by the compensation.
-        forward = refusal.step in ("capture", "ship")
-        return forward == (self.status is Status.RUNNING)
 
 
 def to_row(saga: OrderSaga) -> Row:
@@ -125,6 +109,10 @@ def to_row(saga: OrderSaga) -> Row:
         row["awaited"] = sorted(map(list, saga.awaited))
     if saga.refusals:
         row["refusals"] = [[found.step, found.line, found.reason] for found in saga.refusals]
+    if saga.troubles:
+        row["troubles"] = [[found.step, found.line, found.attempt, found.reason] for found in saga.troubles]
+    if saga.asked:
+        row["asked"] = sorted(saga.asked)
     if saga.attempts:
         row["attempts"] = dict(saga.attempts)
     if saga.due:
@@ -154,6 +142,8 @@ def from_row(row: Row | None) -> OrderSaga:
         lines=tuple(SagaLine(*line) for line in row.get("lines", ())),
         awaited=frozenset((step, line) for step, line in row.get("awaited", ())),
         refusals=tuple(Refusal(*found) for found in row.get("refusals", ())),
+        troubles=tuple(Trouble(*found) for found in row.get("troubles", ())),
+        asked=frozenset(row.get("asked", ())),
         attempts=tuple(row.get("attempts", {}).items()),
         due=due_of(row),
     )

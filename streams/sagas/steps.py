@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
-from enum import StrEnum
 from typing import Any
 
 from schemas.messages import (
@@ -15,66 +13,96 @@ from schemas.messages import (
     RejectOrder,
     ReleaseStock,
     ReserveStock,
-    SagaLine,
+    SagaEnded,
+    SagaStarted,
+    SagaStepAnswered,
+    SagaStepStarted,
     ShipStock,
     VoidPayment,
-    wire_type,
 )
 from schemas.topics import INVENTORY_COMMANDS, ORDERS_COMMANDS, PAYMENTS_COMMANDS
-from streams.sagas.state import OrderSaga
+from streams.sagas.engine.deciding import TIMED_OUT
+from streams.sagas.engine.declaration import Declaration, Kind, Part, Step
+from streams.sagas.engine.folding import REFUSED, without
+from streams.sagas.engine.state import WHOLE
+from streams.sagas.state import CANCELLED, CONFIRMED, CREATED, REJECTED, SHIPPED, OrderSaga, Status
 
-TIMED_OUT = "TIMED_OUT"
-STEP_TIMEOUT = timedelta(seconds=10)
+__all__ = ["CANCEL", "ORDER_SAGA", "ORDER_TIMEOUT", "STEP_BY_COMMAND_TYPE", "TIMED_OUT"]
+
 ORDER_TIMEOUT = timedelta(seconds=60)
-# What cannot be given up is asked for again, at twice the distance each time, up to this.
-RETRY_TIMEOUT_MAX = timedelta(seconds=300)
+# Answer of no step of ours: what a person decided about the order.
+CANCEL = "cancel"
 
 
-class Kind(StrEnum):
-    """What may happen to a step (Garcia-Molina and Salem 1987; Richardson's words)."""
-
-    COMPENSATABLE = "COMPENSATABLE"
-    PIVOT = "PIVOT"
-    RETRIABLE = "RETRIABLE"
-    COMPENSATION = "COMPENSATION"
+def _lines(saga: OrderSaga) -> tuple[Part, ...]:
+    return tuple(Part(line.line, line.sku, line.quantity) for line in saga.lines)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step: `command` makes its command, once per order line where it fans out (by SKU), else once (line None)."""
-
-    name: str
-    kind: Kind
-    topic: str
-    aggregatetype: str
-    command_class: type
-    command: Callable[[OrderSaga, SagaLine | None], Any]
-    fans_out: bool = False
-    compensation: str | None = None
-
-    @property
-    def command_type(self) -> str:
-        """Wire type of its command."""
-        return wire_type(self.command_class)
+def _reserve(saga: OrderSaga, part: Part | None) -> ReserveStock:
+    assert part is not None
+    return ReserveStock(saga.order_id, part.number, part.about)
 
 
-def _reserve(saga: OrderSaga, line: SagaLine | None) -> ReserveStock:
-    assert line is not None
-    return ReserveStock(saga.order_id, line.line, line.quantity)
-
-
-def _authorise(saga: OrderSaga, _: SagaLine | None) -> AuthorisePayment:
+def _authorise(saga: OrderSaga, _: Part | None) -> AuthorisePayment:
     return AuthorisePayment(saga.total_minor, saga.currency, saga.payment_method, saga.payment_reference)
 
 
-def _release(saga: OrderSaga, line: SagaLine | None) -> ReleaseStock:
-    assert line is not None
-    return ReleaseStock(saga.order_id, line.line)
+def _release(saga: OrderSaga, part: Part | None) -> ReleaseStock:
+    assert part is not None
+    return ReleaseStock(saga.order_id, part.number)
 
 
-def _ship(saga: OrderSaga, line: SagaLine | None) -> ShipStock:
-    assert line is not None
-    return ShipStock(saga.order_id, line.line)
+def _ship(saga: OrderSaga, part: Part | None) -> ShipStock:
+    assert part is not None
+    return ShipStock(saga.order_id, part.number)
+
+
+def _moved(saga: OrderSaga, event: Any) -> OrderSaga:
+    """What an event of the saga means for what is the order's."""
+    match event:
+        case SagaStarted():
+            return replace(
+                saga,
+                order_status=CREATED,
+                customer_id=event.customer_id,
+                currency=event.currency,
+                total_minor=event.total_minor,
+                payment_method=event.payment_method,
+                payment_reference=event.payment_reference,
+                lines=event.lines,
+            )
+        case SagaStepStarted(step="ship"):
+            return replace(saga, order_status=SHIPPED)
+        case SagaStepAnswered(outcome=outcome) if outcome != REFUSED:
+            return _decided(saga, event)
+        case SagaEnded(outcome=outcome) if outcome != CONFIRMED:
+            # A confirmed one may still be cancelled or shipped; of any other little needs to be known.
+            nothing = OrderSaga()
+            return replace(
+                saga,
+                customer_id=nothing.customer_id,
+                currency=nothing.currency,
+                total_minor=nothing.total_minor,
+                payment_method=nothing.payment_method,
+                payment_reference=nothing.payment_reference,
+                lines=nothing.lines,
+                refusals=nothing.refusals,
+                attempts=nothing.attempts,
+            )
+    return saga
+
+
+def _decided(saga: OrderSaga, answered: SagaStepAnswered) -> OrderSaga:
+    """After an answer that tells what the order has become."""
+    step = ORDER_SAGA.by_name.get(answered.step)
+    if step is not None and step.kind is Kind.PIVOT:
+        return replace(saga, order_status=CONFIRMED)
+    if answered.step not in ("reject", CANCEL):
+        return saga
+    saga = without(replace(saga, order_status=REJECTED if answered.step == "reject" else CANCELLED), WHOLE)
+    if saga.status is Status.COMPENSATING:
+        return saga
+    return replace(saga, reason=answered.reason or saga.reason)
 
 
 _C, _R, _U = Kind.COMPENSATABLE, Kind.RETRIABLE, Kind.COMPENSATION
@@ -84,29 +112,26 @@ _STOCK, _PAYMENT, _ORDER = (
     (ORDERS_COMMANDS, "orders"),
 )
 
-# In the order in which they are taken. Capture follows the pivot: a failed capture is asked for again, never undone.
-STEPS = (
-    Step("reserve", _C, *_STOCK, ReserveStock, _reserve, fans_out=True, compensation="release"),
-    Step("authorise", _C, *_PAYMENT, AuthorisePayment, _authorise, compensation="void"),
-    Step("confirm", Kind.PIVOT, *_ORDER, ConfirmOrder, lambda saga, _: ConfirmOrder()),
-    Step("capture", _R, *_PAYMENT, CapturePayment, lambda saga, _: CapturePayment(), compensation="void"),
+ORDER_SAGA: Declaration[OrderSaga] = Declaration(
+    name="order",
+    outcome=CONFIRMED,
+    deadline=ORDER_TIMEOUT,
+    # Capture follows the pivot: a failed capture is asked for again, never undone.
+    steps=(
+        Step("reserve", _C, *_STOCK, ReserveStock, _reserve, parts=_lines, compensation="release"),
+        Step("authorise", _C, *_PAYMENT, AuthorisePayment, _authorise, compensation="void"),
+        Step("confirm", Kind.PIVOT, *_ORDER, ConfirmOrder, lambda saga, _: ConfirmOrder()),
+        Step("capture", _R, *_PAYMENT, CapturePayment, lambda saga, _: CapturePayment(), compensation="void"),
+    ),
+    # The goods leave.
+    afterwards=(Step("ship", _R, *_STOCK, ShipStock, _ship, parts=_lines, outcome=SHIPPED),),
+    # All at once: an order whose payment provider is silent is rejected in time all the same.
+    compensations=(
+        Step("void", _U, *_PAYMENT, VoidPayment, lambda saga, _: VoidPayment(saga.reason or "")),
+        Step("release", _U, *_STOCK, ReleaseStock, _release, parts=_lines),
+        Step("reject", _U, *_ORDER, RejectOrder, lambda saga, _: RejectOrder(saga.reason or TIMED_OUT)),
+    ),
+    give_up="reject",
+    moved=_moved,
 )
-# After the end: the goods leave.
-SHIP = Step("ship", _R, *_STOCK, ShipStock, _ship, fans_out=True)
-# In reverse order of the steps. All are sent at once: each is fenced at its participant and none looks at another,
-# and an order whose payment provider is silent is rejected in time all the same.
-COMPENSATIONS = (
-    Step("void", _U, *_PAYMENT, VoidPayment, lambda saga, _: VoidPayment(saga.reason or "")),
-    Step("release", _U, *_STOCK, ReleaseStock, _release, fans_out=True),
-    Step("reject", _U, *_ORDER, RejectOrder, lambda saga, _: RejectOrder(saga.reason or TIMED_OUT)),
-)
-
-STEP_BY_NAME = {step.name: step for step in (*STEPS, SHIP, *COMPENSATIONS)}
-STEP_BY_COMMAND_TYPE = {step.command_type: step for step in STEP_BY_NAME.values()}
-
-
-def timeout(step: Step, attempts: int) -> timedelta:
-    """How long the answers of the next attempt may take; `attempts` were made before."""
-    if step.kind is Kind.COMPENSATABLE:
-        return STEP_TIMEOUT
-    return min(STEP_TIMEOUT * 2 ** min(attempts, 16), RETRY_TIMEOUT_MAX)
+STEP_BY_COMMAND_TYPE = ORDER_SAGA.by_command_type

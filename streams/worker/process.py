@@ -8,6 +8,7 @@ import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -17,6 +18,8 @@ from faust_rdkafka import App, run
 from schemas.codec import AvroCodec
 from schemas.envelope import now
 from schemas.topics import APP_ID
+from streams.histories.following import Follower
+from streams.histories.pages import add_histories
 from streams.worker.agents import declare
 from streams.worker.letters import letter_writer
 from streams.worker.metrics import WorkerMetrics, registry
@@ -37,12 +40,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """Where this worker reads, who it is (`index` counts from 0), and where it answers."""
+    """Where this worker reads, who it is (`index` counts from 0), where it answers and where it keeps its index."""
 
     kafka_bootstrap: str
     index: int
     host: str
     port: int
+    data_dir: Path
 
     @property
     def name(self) -> str:
@@ -74,7 +78,12 @@ async def work(settings: WorkerSettings, clock: Callable[[], datetime] = now) ->
     app.on_commit(lambda _table, partition, _keys: reader.freshness.confirm(partition))
     progress = _Progress(app)
     pages = Pages(reader, waiters, progress, registry(WorkerMetrics(app, tables, waiters)))
-    server = await serve(pages.application(), settings.host, settings.port)
+    application = pages.application()
+    owned = tables["orders"].partitions_owned
+    follower = Follower(settings.kafka_bootstrap, settings.data_dir / "histories" / settings.name, owned)
+    add_histories(application, lambda: follower.index, owned)
+    server = await serve(application, settings.host, settings.port)
+    follower.start()
     watching = asyncio.create_task(_watch_freshness(app, reader.freshness))
     log.info("worker starts", worker=settings.name, client_id=settings.client_id)
     try:
@@ -84,6 +93,7 @@ async def work(settings: WorkerSettings, clock: Callable[[], datetime] = now) ->
         with contextlib.suppress(asyncio.CancelledError):
             await watching
         await server.cleanup()
+        await asyncio.to_thread(follower.stop)
     log.info("worker ended", worker=settings.name, exit_code=code)
     return code
 

@@ -9,6 +9,7 @@ from tally.audit.expected import EXPECTED
 from tally.audit.histories import OrderHistory, hold_place
 from tally.audit.report import Finding
 from tally.audit.views import Books, Row
+from tally.audit.wallets import wallets_add_up, wallets_pay_for_orders
 
 # An order is to end within 60 s (design G3); what is younger is in flight, not lost. With it goes the time
 # in which the last step's answer travels.
@@ -205,6 +206,8 @@ COMPARISONS: tuple[Callable[[Books], Iterable[Finding]], ...] = (
     orders_end,
     sagas_agree,
     payments_agree,
+    wallets_add_up,
+    lambda books: wallets_pay_for_orders(books, in_flight),
     tables_are_folds,
     copies_are_tables,
     heads_are_folds,

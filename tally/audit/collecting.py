@@ -19,6 +19,7 @@ from schemas.topics import (
     READ_MODELS,
     SAGAS_EVENTS,
     SAGAS_REPLIES,
+    WALLETS_EVENTS,
 )
 from tally.audit.expected import EXPECTED
 from tally.audit.folding import Histories
@@ -26,12 +27,12 @@ from tally.audit.views import Books, Head, OutboxRow, Row, Service
 from tally.reading import workers
 from tally.reading.reader import Partition, Reader, whole
 
-TOPICS = (ORDERS_EVENTS, PAYMENTS_EVENTS, INVENTORY_EVENTS, SAGAS_EVENTS, SAGAS_REPLIES, DEAD_LETTERS)
+TOPICS = (ORDERS_EVENTS, PAYMENTS_EVENTS, WALLETS_EVENTS, INVENTORY_EVENTS, SAGAS_EVENTS, SAGAS_REPLIES, DEAD_LETTERS)
 SERVICES = ("orders", "payments")
 CONNECT_TIMEOUT_S = 10
 COPIES_AT_ONCE = 1_000
 
-_HEADS = "select aggregateid, version, snapshot from heads"
+_HEADS = "select aggregatetype, aggregateid, version, snapshot from heads"
 # Messages of the last moments are under way to Kafka; the rounds of the audit give them their time.
 _OUTBOX = "select id::text, topic, aggregatetype, aggregateid, version from outbox"
 
@@ -111,13 +112,13 @@ def _service(name: str, url: str) -> Service:
             # One snapshot for both: a head and its rows are changed together.
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
-            heads: dict[str, Head] = {}
-            for aggregate_id, version, snapshot in connection.execute(_HEADS):
-                heads[aggregate_id] = Head(version, _parsed(snapshot))
+            heads: dict[str, dict[str, Head]] = {}
+            for aggregatetype, aggregate_id, version, snapshot in connection.execute(_HEADS):
+                heads.setdefault(aggregatetype, {})[aggregate_id] = Head(version, _parsed(snapshot))
             outbox = tuple(OutboxRow(*row) for row in connection.execute(_OUTBOX))
     except psycopg.Error as error:
         raise SourceUnreachable(f"the database of {name} cannot be read: {str(error).splitlines()[0]}") from None
-    return Service(heads, outbox)
+    return Service(heads.get(name, {}), outbox, heads.get("wallets", {}))
 
 
 def _parsed(snapshot: Any) -> Row:

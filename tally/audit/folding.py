@@ -34,12 +34,16 @@ from schemas.messages import (
     StockReturned,
     StockShipped,
     StockShortage,
+    WalletCredited,
+    WalletDebited,
+    WalletRefunded,
 )
 from schemas.topics import (
     INVENTORY_EVENTS,
     ORDERS_EVENTS,
     PAYMENTS_EVENTS,
     SAGAS_EVENTS,
+    WALLETS_EVENTS,
 )
 from tally.audit.histories import (
     History,
@@ -49,6 +53,7 @@ from tally.audit.histories import (
     PaymentHistory,
     SagaHistory,
     StockHistory,
+    WalletHistory,
     hold_place,
 )
 from tally.audit.report import Finding
@@ -89,6 +94,7 @@ class Histories:
     codec: Codec
     orders: dict[str, OrderHistory] = field(default_factory=dict)
     payments: dict[str, PaymentHistory] = field(default_factory=dict)
+    wallets: dict[str, WalletHistory] = field(default_factory=dict)
     stock: dict[str, StockHistory] = field(default_factory=dict)
     sagas: dict[str, SagaHistory] = field(default_factory=dict)
     holds: dict[HoldKey, Hold] = field(default_factory=dict)
@@ -127,6 +133,7 @@ class Histories:
         kept: dict[str, dict[str, Any]] = {
             ORDERS_EVENTS: self.orders,
             PAYMENTS_EVENTS: self.payments,
+            WALLETS_EVENTS: self.wallets,
             INVENTORY_EVENTS: self.stock,
             SAGAS_EVENTS: self.sagas,
         }
@@ -162,6 +169,8 @@ class Histories:
             case PaymentHistory():
                 history.status = PAYMENT_STATUS_AFTER.get(type(body), history.status)
                 history.statuses.append(history.status)
+            case WalletHistory():
+                _fold_wallet(history, body)
             case StockHistory():
                 self._fold_stock(history, subject, body)
             case SagaHistory():
@@ -171,6 +180,7 @@ class Histories:
         if isinstance(body, OrderCreated):
             order.status, order.customer_id, order.currency = "CREATED", body.customer_id, body.currency
             order.total_minor, order.created_at_ms = body.total_minor, order.moved_at_ms
+            order.payment_method = body.payment_method
             order.lines = tuple((line.line, line.sku, line.quantity, line.unit_price_minor) for line in body.lines)
         elif type(body) in ORDER_STATUS_AFTER:
             order.status, order.reason = ORDER_STATUS_AFTER[type(body)], getattr(body, "reason", None)
@@ -199,6 +209,7 @@ class Histories:
 _NEW: dict[str, type[History]] = {
     ORDERS_EVENTS: OrderHistory,
     PAYMENTS_EVENTS: PaymentHistory,
+    WALLETS_EVENTS: WalletHistory,
     INVENTORY_EVENTS: StockHistory,
     SAGAS_EVENTS: SagaHistory,
 }
@@ -251,6 +262,19 @@ def _may_follow(before: Hold | None, status: str, quantity: int) -> bool:
     if before is None:
         return status in ("HELD", "REFUSED", "FENCED")
     return before.status == "HELD" and status in ("RELEASED", "SHIPPED") and before.quantity == quantity
+
+
+def _fold_wallet(wallet: WalletHistory, body: Any) -> None:
+    match body:
+        case WalletCredited():
+            wallet.credited_minor += body.amount_minor
+        case WalletDebited():
+            before = wallet.debited_by_order.get(body.order_id or "", 0)
+            wallet.debited_by_order[body.order_id or ""] = before + body.amount_minor
+        case WalletRefunded():
+            before = wallet.refunded_by_order.get(body.order_id or "", 0)
+            wallet.refunded_by_order[body.order_id or ""] = before + body.amount_minor
+    wallet.stated_minor = body.balance_minor
 
 
 def _fold_saga(saga: SagaHistory, body: Any) -> None:

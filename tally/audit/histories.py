@@ -26,6 +26,7 @@ class OrderHistory(History):
     currency: str = ""
     total_minor: int = 0
     lines: tuple[tuple[int, str, int, int], ...] = ()
+    payment_method: str = ""
     created_at_ms: int = 0
     statuses: list[str] = field(default_factory=list)
 
@@ -36,6 +37,21 @@ class PaymentHistory(History):
 
     status: str = ""
     statuses: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class WalletHistory(History):
+    """A wallet: sums of the audit's own beside the balance that the last event stated; debits and refunds by order."""
+
+    credited_minor: int = 0
+    stated_minor: int = 0
+    debited_by_order: dict[str, int] = field(default_factory=dict)
+    refunded_by_order: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def balance_minor(self) -> int:
+        """What its movements add up to."""
+        return self.credited_minor - sum(self.debited_by_order.values()) + sum(self.refunded_by_order.values())
 
 
 @dataclass(slots=True)

@@ -31,10 +31,11 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service's database."""
+    """One service's database: heads of its own aggregate, outbox, and of payments also the heads of wallets."""
 
     heads: dict[str, Head] = field(default_factory=dict)
     outbox: tuple[OutboxRow, ...] = ()
+    wallets: dict[str, Head] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from tally.cli import (
     dead_letters,
     demo,
     doctor,
+    fsck,
     groups,
     itself,
     orders,
@@ -23,22 +24,26 @@ from tally.cli import (
     stock,
     tables,
     topics,
+    two_phase,
+    wallets,
 )
 from tally.cli.failures import VerbGroup
 
 # Modules whose verbs stand at the top, in the order of the help.
-TOP = (start.app, demo.app, processes.app, publish.app, consume.app, audit.app, doctor.app, itself.app)
+TOP = (start.app, demo.app, processes.app, publish.app, consume.app, audit.app, fsck.app, doctor.app, itself.app)
 # Groups of verbs by name.
 GROUPS = {
     "topics": topics.app,
     "schemas": schemas.app,
     "orders": orders.app,
     "stock": stock.app,
+    "wallets": wallets.app,
     "tables": tables.app,
     "sagas": sagas.app,
     "replay": replay.app,
     "dead-letters": dead_letters.app,
     "outbox": outbox.app,
+    "two-phase": two_phase.app,
     "groups": groups.app,
     "config": itself.config,
 }

@@ -50,10 +50,15 @@ def sources(settings: Settings) -> Sources:
 
 def print_report(report: Report) -> None:
     """The report for people."""
+    print_figures(report)
+    typer.echo("the books balance" if report.ok else "the books do NOT balance")
+
+
+def print_figures(report: Report) -> None:
+    """Figures and findings, a line each."""
     document = report.to_json()
     width = max((len(name) for name in document["figures"]), default=0)
     for name, figure in document["figures"].items():
         typer.echo(f"{name.replace('_', ' '):<{width}}  {figure}")
     for finding in document["findings"]:
         typer.echo(f"FINDING {finding['check']}: {finding['place']}: {finding['message']}")
-    typer.echo("the books balance" if report.ok else "the books do NOT balance")

@@ -12,6 +12,7 @@ from avro.errors import AvroException
 from avro.schema import parse
 
 from schemas.catalogue import Entry, normalised_sha256
+from tally.cli.evolution import evolved
 
 # Moments are whole milliseconds; anything else would be read in another unit by somebody.
 _LOGICAL_TYPES = {"timestamp-millis"}
@@ -38,11 +39,12 @@ def compare_lock(lock: dict[str, Any], folder: Path) -> Iterator[str]:
 
 
 def compatible(entries: list[Entry]) -> Iterator[str]:
-    """FULL_TRANSITIVE: each version reads what each other version wrote, and the reverse."""
+    """FULL_TRANSITIVE: each version reads what each other version wrote, and the reverse; no change of meaning."""
     by_subject: dict[str, list[Entry]] = {}
     for entry in entries:
         by_subject.setdefault(entry.subject, []).append(entry)
     for versions in by_subject.values():
+        yield from evolved(versions)
         for index, newer in enumerate(versions):
             for older in versions[:index]:
                 yield from _pair(newer, older)
@@ -77,6 +79,8 @@ def _fields(schema: dict[str, Any], where: str) -> Iterator[str]:
         name, type_ = f"{where}: {field['name']}", field["type"]
         if not field.get("doc"):
             yield f"{name} has no doc"
+        if field.get("aliases"):
+            yield f"{name}: aliases are read by no codec of ours"
         if isinstance(type_, list):
             if type_[0] != "null" or len(type_) != 2:
                 yield f"{name}: a union must be null and one other type, null first"

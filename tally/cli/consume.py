@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from schemas.codec import AvroCodec, Codec
+from schemas.codec import Codec
 from schemas.partitioning import partition_of
 from schemas.topics import APP_ID
 from tally.cli.failures import NotFound, VerbGroup, WrongUsage
-from tally.cli.kafka import Bootstrap, reading
+from tally.cli.kafka import Bootstrap, reading, reading_codec
 from tally.cli.printing import Format, chosen, csv_line, fill, to_line
 from tally.cli.records import COLUMNS, for_table, header, to_row, tokens
 from tally.reading.places import Span, parse_span
@@ -65,7 +65,7 @@ def consume(
     except ValueError as error:
         raise WrongUsage(str(error)) from None
     wanted = Wanted(tuple(dict.fromkeys(topics)), span, key, partition, group)
-    codec = AvroCodec()
+    codec = reading_codec()
     show = printer(chosen(form), codec)
     with reading(bootstrap) as reader:
         shown = 0

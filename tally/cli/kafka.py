@@ -10,6 +10,8 @@ import typer
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from schemas.codec import AvroCodec
+from schemas.registry import Registry, RegistrySchemas, RegistryUnreachable
 from tally.cli.failures import NotFound, OutOfReach
 from tally.reading.reader import REQUEST_TIMEOUT_S, Reader, UnknownTopic, Unreachable
 from tally.reading.workers import NotServed
@@ -23,6 +25,13 @@ def address(bootstrap: str | None) -> str:
     return Settings(kafka_bootstrap=bootstrap).kafka_bootstrap
 
 
+def reading_codec() -> AvroCodec:
+    """A codec for what others wrote: an id beyond the lock file is asked of the registry, where one is set."""
+    url = Settings().schema_registry_url
+    # Asked for an unknown id only; the process is one verb, and its end closes the connection.
+    return AvroCodec(find=None if url is None else RegistrySchemas(Registry(url)))
+
+
 @contextmanager
 def failing_plainly() -> Iterator[None]:
     """What can go wrong with Kafka and workers, as failures of a verb."""
@@ -30,7 +39,7 @@ def failing_plainly() -> Iterator[None]:
         yield
     except UnknownTopic as error:
         raise NotFound(str(error)) from None
-    except (Unreachable, NotServed) as error:
+    except (Unreachable, NotServed, RegistryUnreachable) as error:
         raise OutOfReach(str(error)) from None
     except KafkaException as error:
         raise OutOfReach(f"Kafka: {error.args[0].str()}") from None

@@ -11,6 +11,7 @@ import typer
 from schemas.envelope import new_id
 from tally.cli.failures import Failure, WrongUsage, group
 from tally.cli.http_api import TOKEN_HEADER, Api, ApiUrl, calling
+from tally.cli.moments import At, Version, past
 from tally.cli.printing import Format, print_document, print_rows
 
 app = group("Orders: place, look at, cancel, ship.")
@@ -63,12 +64,15 @@ def place(
 def show(
     order: OrderId,
     token: Annotated[str, typer.Option(help="Show at least this version (orders/ID@VERSION).")] = "",
+    at: At = None,
+    version: Version = None,
     api: ApiUrl = None,
     form: Format = None,
 ) -> None:
-    """One order as its customer sees it."""
+    """One order as its customer sees it, or saw it."""
+    path = f"/orders/{_in_path(order)}{past(at, version)}"
     with calling(api) as client:
-        print_document(client.get(f"/orders/{_in_path(order)}", Consistency_Token=token), form)
+        print_document(client.get(path, Consistency_Token=token), form)
 
 
 @app.command()

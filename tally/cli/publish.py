@@ -54,8 +54,8 @@ def publish(
         id_ = record[2][1][1].decode()
     else:
         message = command(known, key, type_, given)
-        id_, record = message.envelope.id, _encoded(message)
-    place = _send(address(bootstrap), topic, record)
+        id_, record = message.envelope.id, encoded(message)
+    place = send(address(bootstrap), topic, record)
     print_document({"id": id_, "topic": topic, "partition": place[0], "offset": place[1]}, form)
 
 
@@ -150,14 +150,15 @@ def _encoded_json(type_: str, given: Any) -> bytes:
         raise WrongUsage(str(error)) from None
 
 
-def _encoded(message: Message) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
+def encoded(message: Message) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
+    """Key, value and headers of a message. Raises WrongUsage for one that cannot be written."""
     try:
         return encode_record(message, AvroCodec())
     except Unencodable as error:
         raise WrongUsage(str(error)) from None
 
 
-def _send(bootstrap: str, topic: str, record: tuple[bytes, bytes, list[tuple[str, bytes]]]) -> tuple[int, int]:
+def send(bootstrap: str, topic: str, record: tuple[bytes, bytes, list[tuple[str, bytes]]]) -> tuple[int, int]:
     """Produces and waits for the broker's word; (partition, offset). Raises OutOfReach."""
     key, value, headers = record
     producer = Producer(

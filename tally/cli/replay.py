@@ -8,14 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from schemas.codec import AvroCodec
 from schemas.envelope import Message
 from schemas.errors import Undecodable
 from schemas.records import decode_record
 from streams.replay.folding import Folded, replay
 from tally.cli.consume import Offset, Wanted, records
 from tally.cli.failures import CheckFailed, WrongUsage, group
-from tally.cli.kafka import Bootstrap, reading
+from tally.cli.kafka import Bootstrap, reading, reading_codec
 from tally.cli.printing import Format, chosen, print_document, print_rows
 from tally.reading.moments import parse_moment
 from tally.reading.places import Kind, Place, Span, parse_span
@@ -69,7 +68,7 @@ def _span(offset: str, from_: str | None, to: str | None) -> Span:
 
 
 def _messages(reader: Reader, wanted: Wanted, unreadable: list[str]) -> Iterator[tuple[str, Message]]:
-    codec = AvroCodec()
+    codec = reading_codec()
     for record in records(reader, wanted, stop=True):
         try:
             yield record.topic, decode_record(record.headers, record.value, codec)

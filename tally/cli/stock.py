@@ -1,4 +1,4 @@
-"""The verbs of stock: receive, adjust, show."""
+"""The verbs of stock: receive, adjust, show, history."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import typer
 from schemas.envelope import new_id
 from tally.cli.failures import Failure, group
 from tally.cli.http_api import TOKEN_HEADER, Api, ApiUrl, calling
-from tally.cli.printing import Format, print_document
+from tally.cli.moments import At, Version, past
+from tally.cli.printing import Format, print_document, print_rows
 
 app = group("Stock: goods in, counts put right, what is there.")
 
@@ -46,12 +47,23 @@ def adjust(
 def show(
     sku: Sku,
     token: Annotated[str, typer.Option(help="Show at least this version (inventory/SKU@VERSION).")] = "",
+    at: At = None,
+    version: Version = None,
     api: ApiUrl = None,
     form: Format = None,
 ) -> None:
-    """What of a SKU is on hand, reserved and to be had."""
+    """What of a SKU is on hand, reserved and to be had, or was."""
+    path = f"/stock/{quote(sku, safe='')}{past(at, version)}"
     with calling(api) as client:
-        print_document(client.get(f"/stock/{quote(sku, safe='')}", Consistency_Token=token), form)
+        print_document(client.get(path, Consistency_Token=token), form)
+
+
+@app.command()
+def history(sku: Sku, api: ApiUrl = None, form: Format = None) -> None:
+    """All events of a SKU's stock, by version."""
+    with calling(api) as client:
+        events = client.get(f"/stock/{quote(sku, safe='')}/events")
+    print_rows(events, ("version", "timestamp", "type", "data", "id"), form)
 
 
 def _command(sku: str, what: str, body: dict[str, Any], api: str | None, form: str | None) -> None:

@@ -128,6 +128,13 @@ def _retentions(admin: AdminClient, topics: list[Topic]) -> dict[str, dict[str, 
     return found
 
 
+def faults_there(admin: AdminClient, topics: list[Topic]) -> list[str]:
+    """`faults` of those of the topics that are there."""
+    there = _listed(admin)
+    ours = [topic for topic in topics if topic.name in there]
+    return list(faults(ours, there, _retentions(admin, ours)))
+
+
 def faults(topics: list[Topic], there: dict[str, Any], settings: dict[str, dict[str, str]]) -> list[str]:
     """What of topics that are there would break a promise, a line each."""
     findings = []

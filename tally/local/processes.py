@@ -47,7 +47,13 @@ TABLE = (
     ),
     Entry("connector-orders", "connectors", ("outbox", "orders"), ("kafka_bootstrap", "orders_replication_url")),
     Entry("connector-payments", "connectors", ("outbox", "payments"), ("kafka_bootstrap", "payments_replication_url")),
-    Entry("sink-orders", "connectors", ("commands", "orders"), ("kafka_bootstrap", "orders_database_url")),
+    Entry(
+        "sink-orders",
+        "connectors",
+        ("commands", "orders"),
+        # Of payments too: orders paid from a wallet are committed in both.
+        ("kafka_bootstrap", "orders_database_url", "payments_database_url"),
+    ),
     Entry(
         "sink-payments",
         "connectors",

@@ -97,4 +97,17 @@ def test_the_outbox_connector_shows_its_figures(registry: CollectorRegistry) -> 
         assert statuses(ask) == (200, 200, 200)
         metrics.ready = False
         assert statuses(ask) == (200, 503, 200)
-        assert 'tally_outbox_rows_total{connector="orders"} 7.0' in ask("/metrics")[1]
+        metrics.latency.observe(0.03)
+        page = ask("/metrics")[1]
+        assert 'tally_outbox_rows_total{connector="orders"} 7.0' in page
+        assert 'tally_outbox_latency_seconds_bucket{connector="orders",le="0.02"} 0.0' in page
+        assert 'tally_outbox_latency_seconds_bucket{connector="orders",le="0.05"} 1.0' in page
+
+
+def test_an_outbox_connector_that_gives_no_sign_is_not_live(registry: CollectorRegistry) -> None:
+    metrics = Metrics()
+    with Probes(OutboxHealth(metrics, silent_max_s=0.0), registry, None) as probes:
+        ask = Asked(probes.port)
+        assert ask("/livez")[0] == 503
+    metrics.beat()
+    assert OutboxHealth(metrics).why_not_live() is None

@@ -53,7 +53,7 @@ def kept_payments_database(new_database: NewDatabase) -> ServiceDatabase:
 def orders_database(kept_orders_database: ServiceDatabase) -> ServiceDatabase:
     """The database of orders, empty."""
     with psycopg.connect(kept_orders_database.owner_url) as connection:
-        connection.execute("truncate heads, outbox, commands, sink_positions")
+        connection.execute("truncate heads, outbox, commands, sink_positions, wallet_orders")
     return kept_orders_database
 
 

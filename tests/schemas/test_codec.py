@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from datetime import UTC, datetime
-from typing import Any, get_args, get_origin, get_type_hints
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from bodies import messages
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codec import AvroCodec
 from schemas.errors import Undecodable, Unencodable
-from schemas.messages import MESSAGES, OrderCreated, OrderLine, ReserveStock
+from schemas.messages import OrderCreated, OrderLine, ReserveStock
 
 CODEC = AvroCodec()
-NARROW = {"line", "partition"}
-
-moments = st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)).map(
-    lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-)
 
 
-def strategy(name: str, hint: Any) -> st.SearchStrategy[Any]:
-    if get_origin(hint) is tuple:
-        return st.lists(bodies(get_args(hint)[0]), max_size=3).map(tuple)
-    if get_origin(hint) is dict:
-        return st.dictionaries(st.text(max_size=5), st.binary(max_size=5), max_size=3)
-    if type(None) in get_args(hint):
-        inner = next(arg for arg in get_args(hint) if arg is not type(None))
-        return st.none() | strategy(name, inner)
-    bits = 31 if name in NARROW else 63
-    return {
-        str: st.text(max_size=20),
-        int: st.integers(-(1 << bits), (1 << bits) - 1),
-        bytes: st.binary(max_size=20),
-        datetime: moments,
-    }[hint]
-
-
-def bodies(cls: type) -> st.SearchStrategy[Any]:
-    hints = get_type_hints(cls)
-    return st.builds(cls, **{field.name: strategy(field.name, hints[field.name]) for field in fields(cls)})
-
-
-@given(st.sampled_from(sorted(MESSAGES.values(), key=lambda cls: cls.__name__)).flatmap(bodies))
+@given(messages)
 def test_every_message_comes_back_as_it_was(body: Any) -> None:
     assert CODEC.decode(CODEC.encode(body)) == body
 

@@ -135,7 +135,10 @@ class WorkerProcess:
         command = [sys.executable, "-m", "streams", "--index", str(index), "--port", str(self.port)]
         with log_file.open("wb") as out:
             self.process = subprocess.Popen(
-                command, env={**os.environ, "TALLY_KAFKA_BOOTSTRAP": bootstrap}, stdout=out, stderr=out
+                command,
+                env={**os.environ, "TALLY_KAFKA_BOOTSTRAP": bootstrap, "TALLY_DATA_DIR": str(log_file.parent)},
+                stdout=out,
+                stderr=out,
             )
 
     def get(self, path: str, **params: Any) -> httpx.Response:
@@ -181,7 +184,14 @@ class Log:
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
-        self.producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 2})
+        self.producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "linger.ms": 2,
+            }
+        )
 
     def send(self, topic: str, message: Message) -> None:
         key, value, headers = encode_record(message, CODEC)

@@ -79,7 +79,9 @@ class Running:
 
     def produce(self, topic: str, key: bytes, value: bytes) -> None:
         """A raw record, as anybody with access to the broker could write it."""
-        producer = Producer({"bootstrap.servers": self.endpoints["kafka"], "partitioner": "murmur2_random"})
+        producer = Producer(
+            {"bootstrap.servers": self.endpoints["kafka"], "enable.idempotence": True, "partitioner": "murmur2_random"}
+        )
         producer.produce(topic, value, key)
         assert producer.flush(10) == 0
 

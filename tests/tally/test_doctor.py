@@ -48,3 +48,17 @@ def test_a_slot_that_nobody_reads_is_a_finding(kafka: str, postgres: PostgresHos
     finally:
         postgres.drop_database(database.rpartition("/")[2])
     assert f"orders/{slot}" in {finding.place for finding in report.findings if finding.check == "slots"}
+
+
+def test_a_prepared_transaction_is_a_figure_with_its_age(kafka: str, database: str, valkey: str) -> None:
+    gid = f"left-{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("begin")
+        connection.execute("create table held (id int)")
+        connection.execute(f"prepare transaction '{gid}'")
+        try:
+            report = examine(settings(kafka, database, valkey))
+        finally:
+            connection.execute(f"rollback prepared '{gid}'")
+    assert report.figures["orders prepared transactions"] == 1
+    assert f"orders {gid} prepared for s" in report.figures

@@ -42,7 +42,9 @@ def _in_table(config: OutboxConfig, ids: set[str]) -> dict[str, Content]:
         result = connection.execute(query).pgresult
     if result is None:
         return {}
-    columns = [Column((result.fname(at) or b"").decode(), result.ftype(at)) for at in range(result.nfields)]
+    columns = [
+        Column((result.fname(at) or b"").decode(), result.ftype(at), result.fmod(at)) for at in range(result.nfields)
+    ]
     at_id = next(index for index, column in enumerate(columns) if column.name == id_field)
     rows: list[Values] = [[result.get_value(row, at) for at in range(result.nfields)] for row in range(result.ntuples)]
     id_of = [(values[at_id] or b"").decode(errors="replace") for values in rows]

@@ -7,7 +7,7 @@ request to try again; the connector takes it away in the transaction that answer
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -105,7 +105,7 @@ def encode(entry: Entry, content: Content | None) -> bytes:
     parts: list[bytes] = []
     if content is not None:
         facts["columns"] = [
-            [column.name, column.type_oid, None if value is None else len(value)]
+            [*asdict(column).values(), None if value is None else len(value)]
             for column, value in zip(content.columns, content.values, strict=True)
         ]
         parts = [value for value in content.values if value is not None]
@@ -134,8 +134,8 @@ def decode(key: bytes, value: bytes) -> tuple[Entry, Content | None]:
 
 def _content(described: list[Any], value: bytes, at: int) -> Content:
     columns, values = [], []
-    for name, oid, size in described:
-        columns.append(Column(name, oid))
+    for name, oid, modifier, required, labels, size in described:
+        columns.append(Column(name, oid, modifier, required, tuple(labels)))
         values.append(None if size is None else value[at : at + size])
         at += size or 0
     return Content(columns, values)

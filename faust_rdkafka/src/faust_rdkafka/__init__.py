@@ -1,8 +1,17 @@
 """A Faust transport on librdkafka: records in batches, one Kafka transaction per batch, exactly once."""
 
 from .app import App
+from .checksums import Checksum
 from .codecs import BYTES, JSON, STR, Codec
-from .errors import Abandoned, Fenced, Misconfigured, NoDeadLetter, TransportError
+from .errors import (
+    Abandoned,
+    EndsTheProcess,
+    Fenced,
+    Misconfigured,
+    NoDeadLetter,
+    StoreFailed,
+    TransportError,
+)
 from .fatal import EXIT_FATAL
 from .options import Options
 from .partitioner import partition_of
@@ -12,6 +21,7 @@ from .running import run
 from .stats import Stats
 from .table import Table
 from .table_partition import CommittedPartition, TablePartition
+from .watching import Lag
 
 __all__ = [
     "App",
@@ -24,6 +34,7 @@ __all__ = [
     "Table",
     "TableManager",
     "TablePartition",
+    "Checksum",
     "CommittedPartition",
     "Codec",
     "STR",
@@ -31,11 +42,14 @@ __all__ = [
     "JSON",
     "Options",
     "Stats",
+    "Lag",
+    "EndsTheProcess",
     "partition_of",
     "EXIT_FATAL",
     "TransportError",
     "Misconfigured",
     "NoDeadLetter",
+    "StoreFailed",
     "Abandoned",
     "Fenced",
 ]

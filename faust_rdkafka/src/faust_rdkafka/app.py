@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -11,6 +12,7 @@ from mode.utils.futures import maybe_async
 
 from .fatal import end_process
 from .options import Options
+from .probation import Probation
 from .producer import milliseconds
 from .records import Headers, RawRecord
 from .recovery import TableManager
@@ -18,6 +20,7 @@ from .stats import Stats
 from .supervisor import RestartAtOnce
 from .table import Table
 from .timers import BatchTimer
+from .watching import Lag, line
 
 
 class App(faust.App):
@@ -27,6 +30,9 @@ class App(faust.App):
         own = {f.name: settings.pop(f.name) for f in fields(Options) if f.name in settings}
         self.options = Options(**own)
         self.stats = Stats()
+        # Only a slot of its own and a folder that was meant for it: a mark of another process would count for ours.
+        folder, slot = settings.get("datadir"), self.options.instance
+        self._mark = Path(folder) / f"{id}-{slot}.in-work" if folder and slot is not None else None
         self._restored_hooks: list[Callable[[set[int]], Any]] = []
         self._dropped_hooks: list[Callable[[set[int]], Any]] = []
         self._timers: list[BatchTimer] = []
@@ -50,6 +56,16 @@ class App(faust.App):
         """Partitions are assigned and their tables restored."""
         return self._consumer is not None and bool(self._consumer.batches.ready)
 
+    def lag(self) -> Lag:
+        """How far behind this worker is, by what the last fetches said."""
+        return self._consumer.batches.lag() if self._consumer is not None else Lag(0, 0.0)
+
+    def line(self) -> str:
+        """What this worker does, in one line."""
+        name = f"{self.conf.id}-{self.options.instance}" if self.options.instance is not None else str(self.conf.id)
+        partitions = len(self._consumer.assignment()) if self._consumer is not None else 0
+        return line(name, self.ready, partitions, self.lag(), self.stats)
+
     def emit(
         self,
         topic: str,
@@ -60,7 +76,16 @@ class App(faust.App):
         timestamp: float | None = None,
     ) -> None:
         """Put a record into the running batch's transaction. `timestamp` is in seconds."""
-        self.producer.add((topic, key, value, -1 if partition is None else partition, headers, milliseconds(timestamp)))
+        self.producer.add(
+            (
+                topic,
+                key,
+                value,
+                -1 if partition is None else partition,
+                headers,
+                0 if timestamp is None else milliseconds(timestamp),
+            )
+        )
 
     def set_aside(self, record: RawRecord, reason: str, error: BaseException) -> None:
         """Send a record's dead letter, by the hook, in the running batch's transaction; NoDeadLetter without one."""
@@ -109,6 +134,7 @@ class App(faust.App):
     def _new_consumer(self) -> Any:
         consumer = super()._new_consumer()
         consumer.batches.timers = self._timers
+        consumer.batches.probation = Probation(self._mark)
         consumer.batches.on_commit = self._commit_hooks
         return consumer
 

@@ -15,25 +15,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from confluent_kafka import Message, TopicPartition
 from faust.types import TP
 
 from .attempt import Attempt
-from .errors import Abandoned, Fenced, NoDeadLetter
-from .fetch import Fetcher, Gathered
+from .errors import Abandoned, EndsTheProcess, Fenced, NoDeadLetter, StoreFailed
+from .fetch import Fetcher
+from .gathered import Gathered
+from .probation import ALONE_AFTER, SET_ASIDE_AFTER, Probation
 from .producer import Producer
 from .records import FAILED, UNDECODABLE, RawRecord, raw_record
 from .stats import Stats
+from .stores.after_commit import StoreWrites
 from .table import Table
 from .table_partition import TablePartition
 from .timers import BatchTimer, timer_context
 from .transaction import Content, Outgoing
+from .watching import Lag, lag
 
 log = logging.getLogger(__name__)
 
+NOTHING: Mapping[TP, list[Any]] = MappingProxyType({})
 Changed = list[tuple[Table, TablePartition, list[tuple[Any, Any]]]]
 
 
@@ -51,7 +57,9 @@ class BatchLoop:
         self.ready = False  # partitions are assigned and restored
         self.positions: dict[TP, int] = {}  # next offset to process; moves past markers
         self._offsets: dict[TP, int] = {}  # next offset to commit
+        self._newest: dict[TP, float] = {}  # when the last committed record was stamped, in seconds
         self._letters = 0  # dead letters of the running batch
+        self.probation = Probation(None)
         self.timers: list[BatchTimer] = []
         self.on_commit: list[Callable[[str, int, Any], object]] = []
 
@@ -65,7 +73,7 @@ class BatchLoop:
                     worked = await self._step()
                 if not worked:
                     await self._sleep()
-        except (Fenced, NoDeadLetter) as error:
+        except (Fenced, NoDeadLetter, StoreFailed) as error:
             self._app.transport.fatal(error)
         except Exception as error:  # state and Kafka may disagree from here: a restart reads both anew
             log.exception("a batch failed for a reason of the transport's own")
@@ -98,6 +106,10 @@ class BatchLoop:
         self.ready = False
         self.positions = {}
         self._offsets = {}
+        self._newest = {}
+
+    def lag(self) -> Lag:
+        return lag(self.positions, self._fetcher.ends, self._newest)
 
     # -- one step
 
@@ -123,31 +135,68 @@ class BatchLoop:
 
     async def _run_batch(self, gathered: Gathered) -> None:
         if gathered.count:
-            began = time.perf_counter()
-            offsets = {tp: messages[-1].offset() + 1 for tp, messages in gathered.records.items()}
-            error = await self._deliver(gathered.records)
-            if error is not None:
-                self._undo()
-                if self._stopping or not self.ready:
-                    return
-                log.warning("an agent raised %r: running %d records one by one", error, gathered.count)
-                if not await self._run_one_by_one(gathered.records):
-                    return
-            self._stats.agent_s += time.perf_counter() - began
-            if not await self._commit(offsets):
+            starts = {tp: messages[0].offset() for tp, messages in gathered.records.items()}
+            if self.probation.deaths(starts) >= ALONE_AFTER and not self.probation.over:
+                done = await self._run_alone(gathered.records)
+            else:
+                done = await self._run_records(gathered.records, gathered.values)
+            if not done:
                 return
-            self._stats.batches += 1
-            self._stats.records += gathered.count
+            self.probation.end(over=True)
+            self._fetcher.decode_ahead = True
         for tp, end in gathered.ends.items():
             if tp in self.positions:
                 self.positions[tp] = max(self.positions[tp], end)
 
-    async def _deliver(self, records: dict[TP, list[Message]]) -> BaseException | None:
+    async def _run_records(
+        self, records: dict[TP, list[Message]], ahead: Mapping[TP, list[Any]] = NOTHING, *, alone: bool = False
+    ) -> bool:
+        """Whether they were committed."""
+        began = time.perf_counter()
+        count = sum(map(len, records.values()))
+        self.probation.begin({tp: messages[0].offset() for tp, messages in records.items()}, alone=alone)
+        error = await self._deliver(records, ahead)
+        if error is not None:
+            self._undo()
+            if not (self._stopping or not self.ready):
+                log.warning("an agent raised %r: running %d records one by one", error, count)
+                error = None if await self._run_one_by_one(records) else error
+        self.probation.end(over=False)
+        if error is not None:
+            return False
+        self._stats.agent_s += time.perf_counter() - began
+        if not await self._commit({tp: messages[-1].offset() + 1 for tp, messages in records.items()}):
+            return False
+        self._stats.batches += 1
+        self._stats.records += count
+        self._stats.batch_records_largest = max(self._stats.batch_records_largest, count)
+        self._newest.update((tp, messages[-1].timestamp()[1] / 1000.0) for tp, messages in records.items())
+        return True
+
+    async def _run_alone(self, records: dict[TP, list[Message]]) -> bool:
+        """One record a transaction, for one of them ends the process: the start moves up to it, and then past it."""
+        log.warning("a batch that began here ended the process before: running its records one at a time")
+        for tp, messages in records.items():
+            for message in messages:
+                deaths = self.probation.deaths({tp: message.offset()})
+                if deaths >= SET_ASIDE_AFTER:
+                    why = EndsTheProcess(f"{deaths} processes ended while they had it in work")
+                    self.set_aside(raw_record(message), FAILED, why)
+                    done = await self._commit({tp: message.offset() + 1})
+                else:
+                    done = await self._run_records({tp: [message]}, alone=True)
+                if not done or self._stopping:
+                    return False
+        return True
+
+    async def _deliver(
+        self, records: dict[TP, list[Message]], ahead: Mapping[TP, list[Any]] = NOTHING
+    ) -> BaseException | None:
         app = self._app
         attempt = self._attempt = Attempt(app.consumer_generation_id)
         try:
             for tp, messages in records.items():
-                app.topics.deliver(tp, messages, attempt, self._refused)
+                app.topics.deliver(tp, messages, ahead.get(tp), attempt, self._refused)
             attempt.one_ended()
             await attempt.done.wait()
         finally:
@@ -224,8 +273,9 @@ class BatchLoop:
             lambda: fetcher.epoch == epoch,
         )
         records.extend(_changelog_records(changed))
+        stores = StoreWrites(((table.changelog_topic_name, rows) for table, rows, _ in changed), self._stats)
         try:
-            await asyncio.get_running_loop().run_in_executor(producer.pool, producer.transactions.run, content)
+            await asyncio.get_running_loop().run_in_executor(producer.pool, self._write, content, stores)
         except Abandoned as why:
             log.warning("batch abandoned: %s", why)
             self._stats.abandoned += 1
@@ -243,6 +293,11 @@ class BatchLoop:
             self.positions[tp] = max(self.positions.get(tp, 0), offset)
         self._committed(changed, content)
         return True
+
+    def _write(self, content: Content, stores: StoreWrites) -> None:
+        """In the commit thread, so that the stores' order is the changelogs'."""
+        self._app.producer.transactions.run(content)
+        stores.write(content.records[content.changelog_at :], content.changelog_offsets)
 
     def _await_rebalance(self) -> None:
         """The group has moved on, so a rebalance must come; a worker that sees none would idle for ever."""

@@ -23,14 +23,26 @@ class Conductor(FaustConductor):
     # Reply topics of `ask` appear while running; Faust's 45 s would outlast the question.
     _resubscribe_sleep_lock_seconds = 1.0
 
-    def deliver(self, tp: TP, messages: list[Message], attempt: Attempt, refused: Refused) -> None:
-        """Queue one partition's messages to every channel that wants them."""
+    def decoders(self) -> dict[TP, BatchSchema]:
+        """Whose records can be decoded before they are delivered: those of partitions with one batch channel."""
+        found = {}
+        for tp, channels in list(self._tp_index.items()):
+            schemas = [channel.schema for channel in channels if isinstance(channel.schema, BatchSchema)]
+            if len(schemas) == 1:
+                found[tp] = schemas[0]
+        return found
+
+    def deliver(
+        self, tp: TP, messages: list[Message], ahead: list[Any] | None, attempt: Attempt, refused: Refused
+    ) -> None:
+        """Queue one partition's messages to every channel that wants them. `ahead`: their values, decoded before."""
         channels = self._tp_index.get(tp, ())
         by_record = []
         for channel in channels:
             schema = channel.schema
             if isinstance(schema, BatchSchema):
-                batch = schema.make(messages, refused)
+                # Another channel may have come since, with a decoder of its own.
+                batch = schema.make(messages, refused, ahead if len(channels) == 1 else None)
                 if batch is not None:
                     delivery = attempt.delivery(tp, messages[-1])
                     channel.queue.put_nowait(Event(self.app, None, batch, None, delivery))

@@ -20,6 +20,7 @@ from .batches import BatchLoop
 from .errors import Misconfigured
 from .fetch import Fetcher
 from .options import consumer_config
+from .records import BatchSchema
 from .restore import patiently
 from .topics import declare_changelogs, equal_partition_count
 
@@ -106,13 +107,18 @@ class Consumer(FaustConsumer):
     async def on_task_error(self, exc: BaseException) -> None:
         """An agent raised, and this is still its task."""
         log.warning("an agent raised", exc_info=exc)
+        task = asyncio.current_task()
+        refs = [ref for agent in self.app.agents.values() for ref in agent._actors if ref.actor_task is task]
+        if any(not ref.stream.enable_acks for ref in refs):
+            # Inside of take(): its buffer outlives the agent in the stream that succeeds, and swallows records.
+            self.batches.give_up()
+            self.transport.fatal(exc)
+            return
         self.batches.agent_failed(exc)
         # The agent's frame holds its stream's generator. Faust leaves that to the garbage collector, whose late close
         # stops the stream under the agent's successor: so close it now and wait until it is.
         if exc.__traceback__ is not None:
             traceback.clear_frames(exc.__traceback__)
-        task = asyncio.current_task()
-        refs = [ref for agent in self.app.agents.values() for ref in agent._actors if ref.actor_task is task]
         for ref in refs:
             await asyncio.wait_for(_until_stopped(ref.stream), _CLOSE_S)
 
@@ -124,7 +130,8 @@ class Consumer(FaustConsumer):
     def failed(self, error: BaseException) -> None:
         self.transport.fatal(error)
 
-    async def assigned(self, starts: dict[TP, int]) -> None:
+    async def assigned(self, starts: dict[TP, int]) -> dict[TP, BatchSchema]:
+        """Partitions came; gives the decoders of those whose records can be decoded ahead."""
         if not self.app.rebalancing:
             self.app.on_rebalance_start()
         self.app.consumer_generation_id += 1
@@ -134,12 +141,14 @@ class Consumer(FaustConsumer):
         if self.app.crashed:
             # Faust keeps an exception of this chain to itself and would idle on.
             self.transport.fatal(self.app.crash_reason)
-            return
+            return {}
         if self.transport.is_ours:
             self.app.on_rebalance_end()
         self.batches.ready = not self.app.should_stop
         self.batches.wake()
         await self.app._fetcher.maybe_start()
+        decoders: dict[TP, BatchSchema] = self.app.topics.decoders()
+        return decoders
 
     async def revoked(self, partitions: set[TP]) -> None:
         self.app.on_rebalance_start()

@@ -3,6 +3,8 @@
 TransportError
 ├── Misconfigured            the program or the topics do not fit together; does not heal by a retry
 ├── NoDeadLetter             a record could not be handled and there is no hook to set it aside
+├── StoreFailed              a table's persistent store cannot be opened, read or written: the process must end
+├── EndsTheProcess           a record was in work each time that the process was killed; why its dead letter was made
 ├── Abandoned                the batch's partitions were taken away; the next owner does its work
 └── Fenced                   another instance has taken over, or librdkafka cannot go on: the process must end
 """
@@ -41,6 +43,15 @@ class Misconfigured(TransportError):
 
 class NoDeadLetter(TransportError):
     """A record could not be handled, and no `dead_letter` hook says what to do with it."""
+
+
+class StoreFailed(TransportError):
+    """A table's persistent store cannot be used: disk full, no permission, held by another process, or damaged (then
+    the next start wipes it). Nothing is lost: what it lacks is in the changelog."""
+
+
+class EndsTheProcess(TransportError):
+    """Processes ended without a word while they had this record in work."""
 
 
 class Abandoned(TransportError):

@@ -8,19 +8,22 @@ import threading
 import time
 from collections import deque
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from faust.types import TP
 
+from .gathered import Gathered, Run, by_partition, decoded, size_of
 from .options import Options
+from .records import BatchSchema
 from .restore import patiently
 from .stats import Stats
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _IDLE_S = 0.2  # how late a stop or a subscription can be noticed; data and rebalances wake the poll at once
 _BUSY_S = 0.002  # while the loop works: gather in larger grabs instead of one wake-up a record
@@ -29,33 +32,10 @@ _BUSY_S = 0.002  # while the loop works: gather in larger grabs instead of one w
 class Listener(Protocol):
     """What the consumer does, on the event loop, when partitions come and go."""
 
-    async def assigned(self, starts: dict[TP, int]) -> None: ...
+    async def assigned(self, starts: dict[TP, int]) -> dict[TP, BatchSchema]: ...
     async def revoked(self, partitions: set[TP]) -> None: ...
     def wake(self) -> None: ...
     def failed(self, error: BaseException) -> None: ...
-
-
-@dataclass
-class Gathered:
-    """Records of one assignment, ready to become a batch."""
-
-    records: dict[TP, list[Message]] = field(default_factory=dict)
-    ends: dict[TP, int] = field(default_factory=dict)  # next offset at the end of a partition, past markers
-    count: int = 0
-    size_bytes: int = 0
-    since: float = 0.0
-
-    def add(self, message: Message) -> None:
-        tp = TP(message.topic(), message.partition())
-        found = self.records.get(tp)
-        if found is None:
-            self.records[tp] = [message]
-        else:
-            found.append(message)
-        if not self.count:
-            self.since = time.monotonic()
-        self.count += 1
-        self.size_bytes += _size(message)
 
 
 class Fetcher:
@@ -67,6 +47,8 @@ class Fetcher:
         self._listener = listener
         self._stats = stats
         self._linger_s = options.batch_linger_ms / 1000
+        # KIP-848 gives and takes single partitions; the classic protocol with range whole assignments.
+        self._incremental = options.group_protocol == "consumer"
         self._lock = threading.Lock()
         self._room = threading.Event()
         self._gathered = Gathered()
@@ -76,9 +58,13 @@ class Fetcher:
         self._stop = False
         self._subscription: list[str] | None = None
         self._starts: list[TopicPartition] = []
+        self._decoders: dict[TP, BatchSchema] = {}
+        self.decode_ahead = False  # the first batch is decoded where a death can be told apart
         self.epoch = 0  # counts assignments and revocations: what was read before a change is never used after it
         self.metadata: Any = None  # the group's, of the present assignment
         self.lost = False
+        self.ends: dict[TP, int] = {}  # known ends of the partitions, at most `_IDLE_S` old while polling
+        self._ends_at = 0.0
 
     # -- event loop
 
@@ -130,6 +116,7 @@ class Fetcher:
             self._loop.call_soon_threadsafe(self._listener.failed, error)
 
     def _gather(self) -> None:
+        self._note_ends()
         room = self._refill()
         if room <= 0 and not self._dropping:
             self._room.wait(_IDLE_S)
@@ -154,6 +141,21 @@ class Fetcher:
             self._hand_over()
         self._stats.fetch_s += time.perf_counter() - began
 
+    def _note_ends(self) -> None:
+        """The high watermarks that the last fetches brought; nothing is asked of the broker.
+
+        In this thread: called from another one it waits for the poll that goes on here, for ever as seen.
+        """
+        now = time.monotonic()
+        if now < self._ends_at + _IDLE_S:
+            return
+        self._ends_at = now
+        ends = {}
+        for tp in self._starts:
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(tp.topic, tp.partition), cached=True)
+            ends[TP(tp.topic, tp.partition)] = int(high)
+        self.ends = ends
+
     def _patience_s(self) -> float:
         with self._lock:
             if self._hungry and self._gathered.count:
@@ -161,22 +163,40 @@ class Fetcher:
         return _IDLE_S
 
     def _keep(self, messages: list[Message]) -> None:
+        groups, others = by_partition(messages)
+        decoders = self._decoders if self.decode_ahead else {}
+        began = time.perf_counter()
+        runs = [(decoded(tp, group, decoders), size_of(group)) for tp, group in groups.items()]
+        took_s = time.perf_counter() - began
+        self._stats.decode_s += took_s
+        self._stats.fetch_s -= took_s  # the caller counts the whole
         with self._lock:
-            for message in messages:
-                self._add(message)
+            fits = self._gathered.size_bytes + sum(size for _, size in runs) <= self._options.batch_bytes_max
+            if fits and not self._carry:
+                for run, size_bytes in runs:
+                    self._gathered.add(run, size_bytes)
+                for message in others:
+                    self._note(message)
+            else:
+                for message in messages:
+                    self._add(message)
 
     def _add(self, message: Message) -> None:
+        if message.error() is not None:
+            self._note(message)
+            return
+        gathered, options, size_bytes = self._gathered, self._options, size_of([message])
+        full = gathered.count >= options.batch_records_max or (
+            gathered.count and gathered.size_bytes + size_bytes > options.batch_bytes_max
+        )
+        if self._carry or full:
+            self._carry.append(message)
+        else:
+            gathered.add(Run(TP(message.topic(), message.partition()), [message], None), size_bytes)
+
+    def _note(self, message: Message) -> None:
         error = message.error()
-        if error is None:
-            gathered, options = self._gathered, self._options
-            full = gathered.count >= options.batch_records_max or (
-                gathered.count and gathered.size_bytes + _size(message) > options.batch_bytes_max
-            )
-            if self._carry or full:
-                self._carry.append(message)
-            else:
-                gathered.add(message)
-        elif error.code() == KafkaError._PARTITION_EOF:
+        if error.code() == KafkaError._PARTITION_EOF:
             # After all its records: those in `_carry` come later, so this end is not yet reached.
             if not self._carry:
                 self._gathered.ends[TP(message.topic(), message.partition())] = message.offset()
@@ -222,7 +242,9 @@ class Fetcher:
 
     def _read_again(self) -> None:
         if self._starts and not self._stop:
-            self._consumer.assign(self._starts)
+            if self._incremental:
+                self._consumer.incremental_unassign(self._starts)
+            self._hand_to(self._consumer, self._starts)
         with self._lock:
             self._clear()
 
@@ -237,8 +259,17 @@ class Fetcher:
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         self._new_epoch()
         self._stats.rebalances += 1
+        held = self._starts if self._incremental else []
+        if held:
+            # Faust knows whole assignments only: what stays is given back and comes again with the rest.
+            self._in_loop(self._listener.revoked(_places(held)))
+            consumer.incremental_unassign(held)
+        self._begin(consumer, [*held, *partitions])
+
+    def _begin(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         # Waits for a previous owner's open transaction (the consumer is read_committed).
-        starts = patiently(lambda: _committed(consumer, partitions), lambda: self._stop)
+        asked = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
+        starts = patiently(lambda: _committed(consumer, asked), lambda: self._stop)
         for tp in starts:
             if tp.offset < 0:
                 # A number, not "beginning": timer batches commit the offsets of partitions that are still unread.
@@ -247,9 +278,16 @@ class Fetcher:
         # The metadata of this very generation: taken later it could be that of a membership lost since,
         # and offsets sent with an empty member id are not fenced at all.
         self.metadata = consumer.consumer_group_metadata()
-        self._in_loop(self._listener.assigned({TP(tp.topic, tp.partition): tp.offset for tp in starts}))
+        assigned = self._listener.assigned({TP(tp.topic, tp.partition): tp.offset for tp in starts})
+        self._decoders = self._in_loop(assigned) or {}
         self.lost = False
         if not self._stop:
+            self._hand_to(consumer, starts)
+
+    def _hand_to(self, consumer: Any, starts: list[TopicPartition]) -> None:
+        if self._incremental:
+            consumer.incremental_assign(starts)
+        else:
             consumer.assign(starts)
 
     def _first_offset(self, consumer: Any, tp: TopicPartition) -> int:
@@ -258,9 +296,16 @@ class Fetcher:
 
     def _on_revoke(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         self._new_epoch()
-        self._starts = []
-        self._in_loop(self._listener.revoked({TP(tp.topic, tp.partition) for tp in partitions}))
-        consumer.unassign()
+        held, self._starts = self._starts, []
+        gone = _places(partitions)
+        self._in_loop(self._listener.revoked(_places(held) | gone))
+        if not self._incremental:
+            consumer.unassign()
+            return
+        consumer.incremental_unassign(held)
+        kept = [tp for tp in held if TP(tp.topic, tp.partition) not in gone]
+        if kept and not self._stop:
+            self._begin(consumer, kept)
 
     def _on_lost(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         # Another worker may own them already; the running transaction will be refused.
@@ -268,7 +313,8 @@ class Fetcher:
         self.lost = True
         self._on_revoke(consumer, partitions)
 
-    def _in_loop(self, work: Coroutine[Any, Any, None]) -> None:
+    def _in_loop(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What the event loop makes of it; None when the worker stops meanwhile."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         while True:
             try:
@@ -289,6 +335,5 @@ def _committed(consumer: Any, partitions: list[TopicPartition]) -> list[TopicPar
     return found
 
 
-def _size(message: Message) -> int:
-    key = message.key()
-    return len(message) + (len(key) if key else 0)
+def _places(partitions: list[TopicPartition]) -> set[TP]:
+    return {TP(tp.topic, tp.partition) for tp in partitions}

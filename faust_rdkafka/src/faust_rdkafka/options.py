@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .errors import Misconfigured
 from .records import DeadLetter
+
+PROTOCOLS = ("classic", "consumer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +20,22 @@ class Options:
 
     instance: str | None = None
     client_id: str | None = None
-    batch_records_max: int = 2000
+    batch_records_max: int = 6_000
     batch_bytes_max: int = 8 << 20
     batch_linger_ms: float = 0
     # An open transaction holds back read_committed readers, so a dead worker's must end soon;
     # a batch's own transaction lasts milliseconds.
     transaction_timeout_ms: int = 10_000
     session_timeout_ms: int = 6_000
+    store_cache_rows: int = 50_000  # decoded rows that a partition of a persistent table keeps in memory
+    # "consumer" is KIP-848: the broker assigns and sets the session time-out, members are dynamic.
+    group_protocol: str = "classic"
     dead_letter: DeadLetter | None = None
     librdkafka: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.group_protocol not in PROTOCOLS:
+            raise Misconfigured(f"group_protocol is {self.group_protocol!r}, not one of {', '.join(PROTOCOLS)}")
 
     def overrides(self, role: str) -> dict[str, Any]:
         """The user's librdkafka settings for `consumer` or `producer`; a role in front limits a setting to it."""
@@ -61,17 +71,26 @@ def consumer_config(options: Options, client: Mapping[str, Any], group: str) -> 
         "enable.partition.eof": True,  # positions move past transaction markers by it
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",
-        # Partition n of every topic on one worker: of the classic assignors only range keeps that.
-        "partition.assignment.strategy": "range",
-        "session.timeout.ms": options.session_timeout_ms,
-        "heartbeat.interval.ms": max(options.session_timeout_ms // 6, 200),
         "fetch.wait.max.ms": 500,  # the broker answers at the first record; idle fetches cost processor time
         "topic.metadata.refresh.fast.interval.ms": 50,  # topics made a moment ago are found at once
         "fetch.queue.backoff.ms": 5,
         "fetch.error.backoff.ms": 20,
-        "queued.max.messages.kbytes": 32768,
-        **({"group.instance.id": options.instance} if options.instance is not None else {}),
+        "queued.max.messages.kbytes": 16384,
+        **_membership(options),
         **options.overrides("consumer"),
+    }
+
+
+def _membership(options: Options) -> dict[str, Any]:
+    """Partition n of every topic on one worker: of the classic assignors only range keeps that, and KIP-848's does."""
+    if options.group_protocol == "consumer":
+        # No static membership: after a kill -9 the broker refuses the id until the old member has timed out, as tried.
+        return {"group.protocol": "consumer", "group.remote.assignor": "range"}
+    return {
+        "partition.assignment.strategy": "range",
+        "session.timeout.ms": options.session_timeout_ms,
+        "heartbeat.interval.ms": max(options.session_timeout_ms // 6, 200),
+        **({"group.instance.id": options.instance} if options.instance is not None else {}),
     }
 
 
@@ -82,7 +101,9 @@ def producer_config(options: Options, client: Mapping[str, Any], app_id: str) ->
         "transactional.id": f"{app_id}-{slot}",
         "transaction.timeout.ms": options.transaction_timeout_ms,
         "partitioner": "murmur2_random",  # as Java clients; librdkafka's default is CRC32
-        "linger.ms": 0,
+        # The commit flushes, and a flush waits for no linger: so a transaction's records leave in one request a
+        # partition, and not in as many as the producing thread was slow. A half of the broker's work.
+        "linger.ms": 50,
         # The first produce of a transaction is refused (CONCURRENT_TRANSACTIONS) while the last one's markers are
         # written; with the default back-off of 100 ms each small transaction would take 40-100 ms.
         "retry.backoff.ms": 2,

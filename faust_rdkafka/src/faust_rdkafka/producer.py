@@ -18,7 +18,7 @@ from faust.types.tuples import RecordMetadata
 from .errors import Misconfigured, cause
 from .options import producer_config
 from .records import Headers
-from .transaction import Outgoing, Transactions
+from .transaction import Outgoing, Transactions, new_client
 
 # Set in the context of a running batch timer: what is sent there belongs to the timer's transaction.
 in_batch_timer: ContextVar[bool] = ContextVar("in_batch_timer", default=False)
@@ -33,19 +33,20 @@ class Producer(FaustProducer):
         self.aside: list[Outgoing] = []  # sent outside of a batch: survives the undoing of one
         self.on_aside: Callable[[], None] = _nobody
         self.pool = ThreadPoolExecutor(1, "rdkafka-commit")
+        self.make_client: Callable[[dict[str, Any]], Any] = new_client  # another one may be set before the start
         self.transactions: Transactions
 
     async def on_start(self) -> None:
         transport = self.transport
         config = producer_config(transport.options, transport.client_config(), self.app.conf.id)
-        self.transactions = Transactions(config, transport.stats)
+        self.transactions = Transactions(config, transport.stats, self.make_client)
         await asyncio.get_running_loop().run_in_executor(self.pool, self.transactions.open)
 
     async def on_stop(self) -> None:
         self.pool.shutdown(wait=True)
 
     def add(self, record: Outgoing) -> None:
-        if in_batch_timer.get() or current_event() is not None:
+        if current_event() is not None or in_batch_timer.get():
             self.of_batch.append(record)
         else:
             self.aside.append(record)

@@ -90,7 +90,7 @@ class BatchSchema(faust.Schema):
     """Makes a topic deliver one Batch a partition.
 
     `decode` gets the value, or with `headers=True` the headers and the value. What it raises makes the record a dead
-    letter.
+    letter. It is called in the fetch thread beside the agents' work, and in the event loop.
     """
 
     def __init__(self, decode: Callable[..., Any] = orjson.loads, *, headers: bool = False, **options: Any) -> None:
@@ -98,17 +98,18 @@ class BatchSchema(faust.Schema):
         self.decode = decode
         self.decodes_headers = headers
 
-    def make(self, messages: list[Message], refused: Callable[[Message, Exception], None]) -> Batch | None:
-        """The batch of one partition's messages; `refused` is called for each that cannot be decoded."""
+    def make(
+        self, messages: list[Message], refused: Callable[[Message, Exception], None], ahead: list[Any] | None = None
+    ) -> Batch | None:
+        """The batch of one partition's messages; `refused` is called for each that cannot be decoded.
+
+        `ahead`: their values, when they were decoded before.
+        """
         first = messages[0]
         topic, partition = first.topic(), first.partition()
-        if not self.decodes_headers:
-            # The whole list at once is twice as fast as one by one, and nearly always there is nothing to refuse.
-            decode = self.decode
-            try:
-                return Batch(topic, partition, [decode(m.value()) for m in messages], messages)
-            except Exception:  # decode is the application's: it may raise anything
-                pass
+        found = self.decode_all(messages) if ahead is None else ahead
+        if found is not None:
+            return Batch(topic, partition, found, messages)
         values, kept = [], []
         for message in messages:
             try:
@@ -118,6 +119,16 @@ class BatchSchema(faust.Schema):
             else:
                 kept.append(message)
         return Batch(topic, partition, values, kept) if kept else None
+
+    def decode_all(self, messages: list[Message]) -> list[Any] | None:
+        """All values, or None when one is refused: at once is twice as fast as one by one, and nearly always right."""
+        decode = self.decode
+        try:
+            if self.decodes_headers:
+                return [decode(m.headers() or [], m.value()) for m in messages]
+            return [decode(m.value()) for m in messages]
+        except Exception:  # decode is the application's: it may raise anything
+            return None
 
     def _decode_one(self, message: Message) -> Any:
         if self.decodes_headers:

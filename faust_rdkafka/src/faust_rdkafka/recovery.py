@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cached_property
 from typing import Any
 
 from faust.tables.manager import TableManager as FaustTableManager
 from faust.types import TP
 from mode import Service
 
-from .errors import TransportError
+from .errors import Misconfigured, TransportError
 from .restore import restore
+from .stores.opening import Stores
+from .table import Table
 
 
 class Recovery(Service):
@@ -42,7 +45,7 @@ class Recovery(Service):
             await app.tell_dropped(dropped)
         self.in_recovery = True
         try:
-            await asyncio.get_running_loop().run_in_executor(
+            complete = await asyncio.get_running_loop().run_in_executor(
                 None,
                 restore,
                 tables,
@@ -53,7 +56,7 @@ class Recovery(Service):
             )
         finally:
             self.in_recovery = False
-        if app.should_stop:
+        if app.should_stop or not complete:
             return
         for table in tables:
             for number in wanted:
@@ -74,6 +77,10 @@ class Recovery(Service):
 
 class TableManager(FaustTableManager):
     _recovery: Recovery | None = None
+
+    @cached_property
+    def stores(self) -> Stores:
+        return Stores(self.app, lambda error: self.app.transport.fatal(error))
 
     @property
     def recovery(self) -> Any:
@@ -96,8 +103,11 @@ class TableManager(FaustTableManager):
     def add(self, table: Any) -> Any:
         if table.name in self:
             raise TransportError(f"table {table.name!r} is declared twice")
+        if not isinstance(table, Table):
+            raise Misconfigured(f"table {table.name!r}: a {type(table).__name__} is not supported by rdkafka://")
         if self._tables_finalized.is_set():
             raise TransportError(f"table {table.name!r} is declared after the app started")
+        self.stores.check(table)
         self[table.name] = table
         self._changelogs[table.changelog_topic_name] = table
         return table

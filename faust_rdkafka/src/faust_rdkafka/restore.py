@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from .changelogs import describe
 from .errors import cause
+from .restore_jobs import Changelog, DatabaseJob, Job
+from .restore_progress import Progress
 from .stats import Stats
 from .table import Table
 from .table_partition import TablePartition
@@ -23,80 +25,63 @@ _READ_AT_ONCE = 20_000
 _RETRY_S = 0.1
 
 
-@dataclass
-class _Job:
-    """One changelog partition to read: from behind the last offset known to the end at the start."""
-
-    table: Table
-    into: TablePartition
-    end: int = 0
-    rows: dict[bytes, bytes | None] = field(default_factory=dict)
-    last: int = -1
-
-    @property
-    def place(self) -> tuple[str, int]:
-        return self.table.changelog_topic_name, self.into.number
-
-    @property
-    def start(self) -> int:
-        known = self.into.changelog_offset
-        return known + 1 if known >= 0 else OFFSET_BEGINNING
-
-    def finish(self) -> None:
-        keys, values = self.table.key_codec.loads, self.table.value_codec.loads
-        self.into.fill({keys(k): None if v is None else values(v) for k, v in self.rows.items()}, self.last)
-        self.rows.clear()
-
-
 def restore(
     tables: Iterable[Table],
     partitions: Iterable[int],
     client: Mapping[str, Any],
     stats: Stats,
     stopping: Callable[[], bool],
-) -> None:
-    """Bring the tables' partitions up to their changelogs. Blocks; meant for a thread of its own.
+) -> bool:
+    """Bring the tables' partitions up to their changelogs. Blocks; meant for a thread of its own. False: broken off.
 
     A partition that was ours before is read from where it stood: if nobody wrote in between, that is nothing.
     """
     wanted = sorted(set(partitions))
-    jobs = [_Job(table, table.adopt(number)) for table in tables for number in wanted]
+    jobs = [_job(table, table.adopt(number)) for table in tables for number in wanted]
     if not jobs:
-        return
-    began = time.monotonic()
-    stats.restoring, stats.restore_records, stats.restore_total = True, 0, 0
+        return True
+    progress = Progress(stats)
     config = {
         **client,
         "group.id": "restore",  # never joined: partitions are assigned by hand
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
-        "fetch.max.bytes": 64 << 20,
-        "max.partition.fetch.bytes": 16 << 20,
-        "queued.max.messages.kbytes": 262_144,
+        "fetch.max.bytes": 16 << 20,
+        "max.partition.fetch.bytes": 4 << 20,
+        "queued.max.messages.kbytes": 32_768,
         "fetch.queue.backoff.ms": 5,
         "fetch.wait.max.ms": 10,
     }
-    unread = _find_ends(jobs, config, stats, stopping)
-    if unread:
-        _read(unread, config, stats, stopping)
+    stored = sorted({job.place[0] for job in jobs if isinstance(job, DatabaseJob)})
+    changelogs = patiently(partial(describe, client, stored), stopping) if stored else {}
+    unread = _find_ends(jobs, changelogs, config, stats, stopping)
+    if unread and not _read(unread, config, progress, stopping):
+        return False
     for job in jobs:
         job.finish()
-    stats.restoring = False
-    took_s = time.monotonic() - began
-    stats.restore_s += took_s
-    log.info("restored %d changelog records of %d partitions in %.2f s", stats.restore_records, len(jobs), took_s)
+    progress.end(len(jobs))
+    return True
+
+
+def _job(table: Table, into: TablePartition) -> Job:
+    return Job(table, into) if into.database is None else DatabaseJob(table, into)
 
 
 def _find_ends(
-    jobs: list[_Job], config: Mapping[str, Any], stats: Stats, stopping: Callable[[], bool]
-) -> dict[tuple[str, int], _Job]:
+    jobs: list[Job],
+    changelogs: Mapping[str, Changelog],
+    config: Mapping[str, Any],
+    stats: Stats,
+    stopping: Callable[[], bool],
+) -> dict[tuple[str, int], Job]:
     # The end must be the high watermark, which only a read_uncommitted consumer gets, not the last stable offset:
     # the previous owner's offsets can be visible before its marker is in the changelog partition.
     probe = Consumer({**config, "isolation.level": "read_uncommitted"}, logger=log)
     unread = {}
     try:
         for job in jobs:
-            low, job.end = patiently(partial(_watermarks, probe, job.place), stopping)
+            low, end = patiently(partial(_watermarks, probe, job.place), stopping)
+            job.begin(end, changelogs.get(job.place[0], Changelog()))
             if job.end > max(low, job.start):
                 unread[job.place] = job
                 stats.restore_total += job.end - max(low, job.start)
@@ -111,21 +96,22 @@ def _watermarks(probe: Any, place: tuple[str, int]) -> tuple[int, int]:
 
 
 def _read(
-    unread: dict[tuple[str, int], _Job], config: Mapping[str, Any], stats: Stats, stopping: Callable[[], bool]
-) -> None:
+    unread: dict[tuple[str, int], Job], config: Mapping[str, Any], progress: Progress, stopping: Callable[[], bool]
+) -> bool:
     reader = Consumer({**config, "isolation.level": "read_committed", "enable.partition.eof": True}, logger=log)
     left = dict(unread)
     try:
         reader.assign([TopicPartition(topic, number, job.start) for (topic, number), job in left.items()])
         while left and not stopping():
+            count = 0
             for message in reader.consume(_READ_AT_ONCE, 0.05):
                 place = (message.topic(), message.partition())
                 error = message.error()
                 if error is None:
-                    stats.restore_records += 1
                     job = unread[place]
-                    job.rows[message.key()] = message.value()
+                    job.read[message.key()] = message.value()
                     job.last = message.offset()
+                    count += 1
                 elif error.code() == KafkaError._PARTITION_EOF:
                     # An earlier EOF is the last stable offset of an open transaction: its end is yet to come.
                     if place in left and message.offset() >= left[place].end:
@@ -134,6 +120,10 @@ def _read(
                     raise KafkaException(error)
                 else:
                     log.warning("restore of %s[%d]: %s; reading on", *place, error)
+            for job in unread.values():
+                job.take_over()
+            progress.read(count)
+        return not left
     finally:
         reader.close()
 

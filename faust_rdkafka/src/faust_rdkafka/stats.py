@@ -21,13 +21,17 @@ class Stats:
     retries: int = 0  # calls to librdkafka that were made again
     timer_batches: int = 0
     rebalances: int = 0
-    fetch_s: float = 0.0  # in the fetch thread, waiting not counted
-    agent_s: float = 0.0  # from delivery to the last acknowledgement, decoding included
+    batch_records_largest: int = 0
+    fetch_s: float = 0.0  # in the fetch thread, waiting and decoding not counted
+    decode_s: float = 0.0  # in the fetch thread; what is decoded at delivery counts as the agents'
+    agent_s: float = 0.0  # from delivery to the last acknowledgement
     produce_s: float = 0.0  # handing records to librdkafka
     commit_s: float = 0.0  # offsets, flush and commit
+    store_s: float = 0.0  # writing persistent stores, after the commit
     restore_s: float = 0.0
     restore_records: int = 0  # read in the running or last restore
     restore_total: int = 0  # offsets to read in it, an upper bound of the records
+    restore_per_s: float = 0.0  # records a second in it
     restoring: bool = False
 
     def as_dict(self) -> dict[str, Any]:

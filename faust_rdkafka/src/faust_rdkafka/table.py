@@ -1,36 +1,71 @@
-"""Faust's table over partitions of rows in memory."""
+"""Faust's table over partitions of rows, in memory or in a persistent store."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import inspect
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import faust
 from faust.streams import current_event
 
-from .codecs import JSON, STR, Codec
+from .checksums import Checksum, checksum
+from .codecs import BYTES, JSON, STR, Codec
 from .errors import Misconfigured
+from .stores.database import Database
 from .table_partition import CommittedPartition, TablePartition
+from .windows import Windows
 
 
 class Table(faust.Table):
-    """A plain (not windowed) table; a key belongs to the partition of the event that touches it.
+    """A key belongs to the partition of the event that touches it.
 
     Values are immutable or replaced as a whole: what is changed in place cannot be undone.
+    A table of a `version` above 1 is a table of its own, `<name>-v<version>`, with its own changelog and directory:
+    so a rebuild stands beside the table that it will replace.
     """
 
-    def __init__(self, app: Any, *, key_codec: Codec = STR, value_codec: Codec = JSON, **options: Any) -> None:
-        for name in ("window", "is_global", "use_partitioner"):
-            if options.get(name):
-                raise Misconfigured(f"table {options.get('name')!r}: {name} is not supported by rdkafka://")
-        super().__init__(app, **options)
+    Database = Database  # what opens a partition's persistent store
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        name: str,
+        version: int = 1,
+        key_codec: Codec = STR,
+        value_codec: Codec = JSON,
+        **options: Any,
+    ) -> None:
+        if version < 1:
+            raise Misconfigured(f"table {name!r}: version {version} is below 1")
+        for setting in ("window", "is_global", "use_partitioner"):
+            if options.get(setting):
+                raise Misconfigured(f"table {name!r}: {setting} is not supported by rdkafka://")
+        super().__init__(app, name=name if version == 1 else f"{name}-v{version}", **options)
+        self.version = version
         self.key_codec = key_codec
         self.value_codec = value_codec
         self._partitions: dict[int, TablePartition] = {}
         self._committed: dict[int, CommittedPartition] = {}
+        self._windows: Windows | None = None
 
     def using_window(self, window: Any, *, key_index: bool = False) -> Any:
-        raise Misconfigured(f"table {self.name!r}: windows are not supported by rdkafka://")
+        """Rows by key and window. Stale ones are deleted, and `on_window_close` called, by the time of events."""
+        if inspect.iscoroutinefunction(self._on_window_close):
+            raise Misconfigured(
+                f"table {self.name!r}: on_window_close runs inside of a batch and cannot be a coroutine"
+            )
+        keys = self.key_codec
+        self.window = window
+        self._windows = Windows(window, keys, self._on_window_close)
+        self.key_codec = BYTES
+        index = None
+        if key_index:
+            index = type(self)(self.app, name=f"{self.name}-key_index", key_codec=keys, partitions=self.partitions)
+            self.app.tables.add(index)
+        return self.WindowWrapper(self, key_index=key_index, key_index_table=index)
 
     @property
     def changelog_topic_name(self) -> str:
@@ -63,6 +98,20 @@ class Table(faust.Table):
                 return row
         return None
 
+    async def checksum(self, number: int) -> Checksum:
+        """Of an owned partition's committed rows, in a thread of its own; KeyError when the partition is not owned."""
+        view, partition = self._committed[number], self._partitions[number]
+        database = partition.database
+        pairs: Iterable[tuple[bytes, bytes]]
+        if database is not None:
+            note, pairs = database.scan_with_note()
+            offset = note.offset
+        else:
+            rows, offset = list(view.items()), view.changelog_offset
+            keys, values = self.key_codec.dumps, self.value_codec.dumps
+            pairs = ((keys(key), values(row)) for key, row in rows)
+        return await asyncio.get_running_loop().run_in_executor(None, checksum, pairs, offset)
+
     # -- Faust's dictionary
 
     def _here(self) -> TablePartition | None:
@@ -92,40 +141,56 @@ class Table(faust.Table):
         else:
             yield from list(self._committed.values())
 
+    def _row_key(self, key: Any) -> Any:
+        return key if self._windows is None else self._windows.row_key(key)
+
     def __getitem__(self, key: Any) -> Any:
-        row = self._holding(key).get(key)
+        row = self.get(key)
         return self.__missing__(key) if row is None else row
 
     def get(self, key: Any, default: Any = None) -> Any:
-        return self._holding(key).get(key, default)
+        row_key = self._row_key(key)
+        return self._holding(row_key).get(row_key, default)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._writable()[key] = value
+        partition = self._writable()
+        if self._windows is None:
+            partition[key] = value
+            return
+        partition[self._windows.row_key(key)] = value
+        number, end = partition.number, key[1][1]
+        self._partition_latest_timestamp[number] = max(self._partition_latest_timestamp[number], end)
+        self._windows.expire(partition, current_event().message.timestamp)
 
     def __delitem__(self, key: Any) -> None:
-        del self._writable()[key]
+        del self._writable()[self._row_key(key)]
 
     def pop(self, key: Any, *default: Any) -> Any:
-        return self._writable().pop(key, *default)
+        return self._writable().pop(self._row_key(key), *default)
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
-        return self._writable().setdefault(key, default)
+        if key not in self:
+            self[key] = default
+        return self[key]
 
     def update(self, *args: Any, **named: Any) -> None:
-        self._writable().update(*args, **named)
+        for key, value in dict(*args, **named).items():
+            self[key] = value
 
     def clear(self) -> None:
         self._writable().clear()
 
     def __contains__(self, key: object) -> bool:
-        return key in self._holding(key)
+        row_key = self._row_key(key)
+        return row_key in self._holding(row_key)
 
     def __len__(self) -> int:
         return sum(len(view) for view in self._views())
 
     def __iter__(self) -> Iterator[Any]:
+        windows = self._windows
         for view in self._views():
-            yield from view
+            yield from view if windows is None else map(windows.windowed_key, view)
 
     def keys(self) -> Any:
         return list(self)
@@ -134,7 +199,7 @@ class Table(faust.Table):
         return [row for view in self._views() for row in view.values()]
 
     def items(self, *args: Any, **named: Any) -> Any:
-        return [item for view in self._views() for item in view.items()]
+        return list(zip(self, self.values(), strict=True))
 
     # -- what the transport calls
 
@@ -142,8 +207,13 @@ class Table(faust.Table):
         return self._partitions
 
     def adopt(self, number: int) -> TablePartition:
-        """The partition to restore into; readers do not see it before `publish`."""
-        return self._partitions.setdefault(number, TablePartition(number))
+        """The partition to restore into, its store opened; readers do not see it before `publish`. Blocks on files."""
+        partition = self._partitions.get(number)
+        if partition is None:
+            partition = self._partitions[number] = TablePartition(number, self.app.tables.stores.open(self, number))
+            if partition.database is not None:
+                partition.changelog_offset = partition.database.note.offset
+        return partition
 
     def publish(self, number: int) -> None:
         self._committed[number] = CommittedPartition(self._partitions[number])
@@ -153,5 +223,12 @@ class Table(faust.Table):
         self._committed.clear()
 
     def drop(self, number: int) -> None:
-        self._partitions.pop(number, None)
         self._committed.pop(number, None)
+        partition = self._partitions.pop(number, None)
+        if partition is not None:
+            partition.close()
+
+    async def on_stop(self) -> None:
+        """Committed rows are in the store already; only its files are let go."""
+        for number in list(self._partitions):
+            self.drop(number)

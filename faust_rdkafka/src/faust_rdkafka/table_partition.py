@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, ItemsView, Iterator, Mapping, MutableMapping, ValuesView
 from typing import Any
 
-_ABSENT: Any = object()
+from .stores.absent import ABSENT
+from .stores.database import Database
+from .stores.memory import MemoryRows
+from .stores.rocks_rows import RocksRows
 
 
 class TablePartition(MutableMapping[Any, Any]):
@@ -17,26 +19,32 @@ class TablePartition(MutableMapping[Any, Any]):
     `savepoint` is the same for one record of a batch that is rerun record by record.
     """
 
-    __slots__ = ("number", "rows", "undo", "savepoint", "changelog_offset", "_sorted", "_fresh")
+    __slots__ = ("number", "rows", "undo", "savepoint", "changelog_offset", "added")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, rows: MemoryRows | RocksRows | None = None) -> None:
         self.number = number
-        self.rows: dict[Any, Any] = {}
+        self.rows: Any = MemoryRows() if rows is None else rows
         self.undo: dict[Any, Any] = {}
         self.savepoint: dict[Any, Any] | None = None
         self.changelog_offset = -1
-        # All keys in order, made at the first prefix scan. It may hold keys that are gone: readers look each one up.
-        self._sorted: list[Any] | None = None
-        self._fresh: list[Any] = []
+        self.added = 0  # by how many rows `changes` differs from the committed ones
+
+    @property
+    def database(self) -> Database | None:
+        """Where committed rows are written to; None in memory."""
+        found: Database | None = self.rows.database
+        return found
 
     def _touch(self, key: Any) -> None:
-        old = self.rows.get(key, _ABSENT)
+        if key in self.undo and self.savepoint is None:
+            return
+        old = self.rows.get(key, ABSENT)
         if key not in self.undo:
             self.undo[key] = old
         if self.savepoint is not None and key not in self.savepoint:
             self.savepoint[key] = old
-        if old is _ABSENT and self._sorted is not None:
-            self._fresh.append(key)
+        if old is ABSENT:
+            self.rows.appeared(key)
 
     def __getitem__(self, key: Any) -> Any:
         return self.rows[key]
@@ -63,69 +71,65 @@ class TablePartition(MutableMapping[Any, Any]):
         return iter(self.rows)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        count: int = self.rows.count(self.undo)
+        return count
 
     def __repr__(self) -> str:
-        return f"<TablePartition {self.number}: {len(self.rows)} rows>"
+        return f"<TablePartition {self.number}: {len(self)} rows>"
+
+    def items(self) -> ItemsView[Any, Any]:
+        return _Pairs(self, self.rows.pairs)
+
+    def values(self) -> ValuesView[Any]:
+        return _Values(self, self.rows.pairs)
 
     def prefix(self, text: Any, after: Any = None) -> Iterator[tuple[Any, Any]]:
         """Rows whose key begins with `text`, in key order, from behind the key `after`."""
-        rows = self.rows
-        for key in self.keys_from(text, after):
-            if key in rows:
-                yield key, rows[key]
+        return _behind(after, self.scan(*_prefix(text, after)))
 
-    def keys_from(self, text: Any, after: Any) -> Iterator[Any]:
-        """Keys that begin with `text`, in order, gone ones among them."""
-        keys = self._ordered()
-        at = bisect_left(keys, text) if after is None else max(bisect_left(keys, text), bisect_right(keys, after))
-        end = at
-        while end < len(keys) and keys[end].startswith(text):
-            end += 1
-        # A copy: the caller may write between two steps.
-        return iter(keys[at:end])
+    def range(self, first: Any = None, last: Any = None) -> Iterator[tuple[Any, Any]]:
+        """Rows from the key `first` to the key `last`, both included, in key order; None: from or to the end."""
+        return _behind(None, self.scan(first, _up_to(last)))
 
-    def _ordered(self) -> list[Any]:
-        keys = self._sorted
-        if keys is None or len(keys) > 2 * len(self.rows) + 1000:
-            keys = self._sorted = sorted({*self.rows, *self.undo})
-        else:
-            fresh = [k for k in dict.fromkeys(self._fresh) if not _holds(keys, k)]
-            if len(fresh) < 32:
-                for key in fresh:
-                    insort(keys, key)
-            else:
-                keys.extend(fresh)
-                keys.sort()  # two runs in order: linear
-        self._fresh.clear()
-        return keys
+    def scan(self, first: Any, within: Callable[[Any], bool]) -> Iterator[tuple[Any, Any]]:
+        """(key, row or ABSENT) in key order; every key that the batch has touched is among them."""
+        scan: Iterator[tuple[Any, Any]] = self.rows.scan(first, within, self.undo)
+        return scan
 
     # -- what the transport calls
 
     def fill(self, rows: Mapping[Any, Any], offset: int) -> None:
-        """Apply restored changelog records: an absent value (None) deletes."""
+        """Apply restored changelog records to rows in memory: an absent value (None) deletes."""
         for key, value in rows.items():
             if value is None:
                 self.rows.pop(key, None)
             else:
                 self.rows[key] = value
         self.changelog_offset = max(self.changelog_offset, offset)
-        self._sorted = None
-        self._fresh.clear()
+        self.rows.forget_order()
 
     def changes(self) -> list[tuple[Any, Any]]:
-        """(key, value) of what differs from the committed rows; a value of None: deleted."""
+        """(key, value) of what differs from the committed rows; a value of None: deleted. `added` is known then."""
         rows = self.rows
         changed = []
+        self.added = 0
         for key, old in self.undo.items():
-            new = rows.get(key, _ABSENT)
-            if new is not old:
-                changed.append((key, None if new is _ABSENT else new))
+            new = rows.get(key, ABSENT)
+            if new is old:
+                continue
+            if new is ABSENT:
+                self.added -= 1
+                changed.append((key, None))
+            else:
+                if old is ABSENT:
+                    self.added += 1
+                changed.append((key, new))
         return changed
 
     def roll_back(self) -> None:
         """Back to the committed rows."""
         self._restore(self.undo)
+        self.rows.settle(self.undo)
         self.undo.clear()
         self.savepoint = None
 
@@ -138,16 +142,22 @@ class TablePartition(MutableMapping[Any, Any]):
         self.savepoint = None
 
     def committed_now(self) -> None:
+        self.rows.settle(self.undo)
         self.undo.clear()
 
+    def close(self) -> None:
+        """Let go of the store's files; the rows cannot be read any more if they lie there."""
+        self.rows.close()
+
     def _restore(self, old_by_key: Mapping[Any, Any]) -> None:
+        rows = self.rows
         for key, old in old_by_key.items():
-            if old is _ABSENT:
-                self.rows.pop(key, None)
+            if old is ABSENT:
+                rows.pop(key, None)
             else:
-                if self._sorted is not None and key not in self.rows:
-                    self._fresh.append(key)
-                self.rows[key] = old
+                if key not in rows:
+                    rows.appeared(key)
+                rows[key] = old
 
 
 class CommittedPartition(Mapping[Any, Any]):
@@ -169,37 +179,84 @@ class CommittedPartition(Mapping[Any, Any]):
 
     def _find(self, key: Any) -> Any:
         old = self._of.undo.get(key, self)
-        return self._of.rows.get(key, _ABSENT) if old is self else old
+        return self._of.rows.get(key, ABSENT) if old is self else old
 
     def __getitem__(self, key: Any) -> Any:
         value = self._find(key)
-        if value is _ABSENT:
+        if value is ABSENT:
             raise KeyError(key)
         return value
 
     def get(self, key: Any, default: Any = None) -> Any:
         value = self._find(key)
-        return default if value is _ABSENT else value
+        return default if value is ABSENT else value
 
     def __contains__(self, key: object) -> bool:
-        return self._find(key) is not _ABSENT
+        return self._find(key) is not ABSENT
 
     def __iter__(self) -> Iterator[Any]:
-        undo = self._of.undo
-        yield from [k for k in self._of.rows if k not in undo]
-        yield from [k for k, old in undo.items() if old is not _ABSENT]
+        return (key for key, _ in self._pairs())
 
     def __len__(self) -> int:
-        return sum(1 for _ in self) if self._of.undo else len(self._of.rows)
+        count: int = self._of.rows.count_committed(self._of.undo)
+        return count
+
+    def items(self) -> ItemsView[Any, Any]:
+        return _Pairs(self, self._pairs)
+
+    def values(self) -> ValuesView[Any]:
+        return _Values(self, self._pairs)
+
+    def _pairs(self) -> Iterator[tuple[Any, Any]]:
+        undo = dict(self._of.undo)
+        yield from ((key, row) for key, row in self._of.rows.pairs() if key not in undo)
+        yield from ((key, old) for key, old in undo.items() if old is not ABSENT)
 
     def prefix(self, text: Any, after: Any = None) -> Iterator[tuple[Any, Any]]:
         """Rows whose key begins with `text`, in key order, from behind the key `after`."""
-        for key in self._of.keys_from(text, after):
-            value = self._find(key)
-            if value is not _ABSENT:
-                yield key, value
+        return _behind(after, self._scan(*_prefix(text, after)))
+
+    def range(self, first: Any = None, last: Any = None) -> Iterator[tuple[Any, Any]]:
+        """Rows from the key `first` to the key `last`, both included, in key order; None: from or to the end."""
+        return _behind(None, self._scan(first, _up_to(last)))
+
+    def _scan(self, first: Any, within: Callable[[Any], bool]) -> Iterator[tuple[Any, Any]]:
+        undo = self._of.undo
+        for key, row in self._of.scan(first, within):
+            yield key, undo.get(key, row)
 
 
-def _holds(keys: list[Any], key: Any) -> bool:
-    at = bisect_left(keys, key)
-    return at < len(keys) and keys[at] == key
+class _Pairs(ItemsView[Any, Any]):
+    """`items()` in one pass, where the inherited one would look up each key."""
+
+    def __init__(self, of: Mapping[Any, Any], pairs: Callable[[], Iterator[tuple[Any, Any]]]) -> None:
+        super().__init__(of)
+        self._pairs = pairs
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return self._pairs()
+
+
+class _Values(ValuesView[Any]):
+    """`values()` in one pass."""
+
+    def __init__(self, of: Mapping[Any, Any], pairs: Callable[[], Iterator[tuple[Any, Any]]]) -> None:
+        super().__init__(of)
+        self._pairs = pairs
+
+    def __iter__(self) -> Iterator[Any]:
+        return (row for _, row in self._pairs())
+
+
+def _behind(after: Any, pairs: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    """The rows that are there, without the one whose key is `after`."""
+    return ((key, row) for key, row in pairs if row is not ABSENT and key != after)
+
+
+def _prefix(text: Any, after: Any) -> tuple[Any, Callable[[Any], bool]]:
+    """Where a scan by prefix begins, and whether it goes on."""
+    return text if after is None else max(text, after), lambda key: key.startswith(text)
+
+
+def _up_to(last: Any) -> Callable[[Any], bool]:
+    return (lambda key: True) if last is None else (lambda key: key <= last)

@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 _WAIT_S = 30.0  # for sources that somebody else is about to make
 _LOOK_S = 0.2
+# A persistent store may be away for half of this and still be told of each deletion; Kafka's default is a day.
+TOMBSTONES_KEPT_MS = 7 * 86_400_000
 
 
 def equal_partition_count(admin: Any, topics: Sequence[str], stopping: Callable[[], bool]) -> int:
@@ -48,7 +50,11 @@ async def declare_changelogs(app: Any, partitions: int) -> None:
             table.changelog_topic_name,
             partitions,
             app.conf.topic_replication_factor,
-            config={"cleanup.policy": "compact", **table.extra_topic_configs},
+            config={
+                "cleanup.policy": "compact",
+                "delete.retention.ms": TOMBSTONES_KEPT_MS,
+                **table.extra_topic_configs,
+            },
         )
     for table in tables:
         count = app.consumer.topic_partitions(table.changelog_topic_name)

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 Outgoing = tuple[str, bytes | None, bytes | None, int, Headers | None, int]
 
 _CALL_S = 10.0
+_ROOM_S = 0.1
 _BACKOFF_S = 0.05
 _BACKOFF_MAX_S = 1.0
 _ABORTS_MAX = 30  # of one batch: half a minute; what still aborts then does not heal by itself
@@ -49,16 +50,24 @@ class Content:
     changelog_offsets: dict[tuple[str, int], int] = field(default_factory=dict)
 
 
-class Transactions:
-    """Blocking calls, all made from the one commit thread."""
+def new_client(config: dict[str, Any]) -> Any:
+    """librdkafka's producer."""
+    return Producer(config, logger=log)
 
-    def __init__(self, config: dict[str, Any], stats: Stats) -> None:
+
+class Transactions:
+    """Blocking calls, all made from the one commit thread. `make` is confluent_kafka's Producer or its like."""
+
+    def __init__(
+        self, config: dict[str, Any], stats: Stats, make: Callable[[dict[str, Any]], Any] = new_client
+    ) -> None:
         self._config = config
         self._stats = stats
+        self._make = make
         self.stopping = threading.Event()
 
     def open(self) -> None:
-        self._producer = Producer(self._config, logger=log)
+        self._producer = self._make(self._config)
         self._patiently("init_transactions", lambda: self._producer.init_transactions(_CALL_S))
 
     def run(self, content: Content) -> None:
@@ -95,20 +104,37 @@ class Transactions:
 
     def _produce(self, content: Content) -> None:
         produce = self._producer.produce
-        last: dict[tuple[str, int], int] = {}
-        for index in range(content.changelog_at, len(content.records)):
-            last[content.records[index][0], content.records[index][3]] = index
+        at = content.changelog_at
+        # Most records need four arguments, and by name they would cost a third of the call.
+        for record in content.records[:at]:
+            topic, key, value, partition, headers, timestamp_ms = record
+            try:
+                if headers or timestamp_ms:
+                    produce(topic, value, key, partition, timestamp=timestamp_ms, headers=headers or [])
+                else:
+                    produce(topic, value, key, partition)
+            except BufferError:
+                self._produce_when_there_is_room(record)
+        changelog = content.records[at:]
+        last = {(record[0], record[3]): index for index, record in enumerate(changelog)}
         asked = set(last.values())
-        for index, (topic, key, value, partition, headers, timestamp_ms) in enumerate(content.records):
-            options: dict[str, Any] = {"headers": headers} if headers else {}
-            if index in asked:
-                options["on_delivery"] = lambda error, message: _note(content, error, message)
-            while True:
-                try:
-                    produce(topic, value, key, partition, timestamp=timestamp_ms, **options)
-                    break
-                except BufferError:
-                    self._producer.poll(0.1)  # librdkafka's queue is full: it empties as the broker answers
+
+        def note(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                content.changelog_offsets[message.topic(), message.partition()] = message.offset()
+
+        for index, record in enumerate(changelog):
+            self._produce_when_there_is_room(record, note if index in asked else None)
+
+    def _produce_when_there_is_room(self, record: Outgoing, told: Callable[..., None] | None = None) -> None:
+        topic, key, value, partition, headers, timestamp_ms = record
+        options = {"timestamp": timestamp_ms, "headers": headers or [], "on_delivery": told}
+        while True:
+            try:
+                self._producer.produce(topic, value, key, partition, **options)
+                return
+            except BufferError:
+                self._producer.poll(_ROOM_S)  # librdkafka's queue is full: it empties as the broker answers
 
     def _abort(self, error: KafkaError) -> None:
         if is_fatal(error):
@@ -146,8 +172,3 @@ class Transactions:
                 if not warned:
                     warned = True
                     log.warning("%s: %s; trying again", name, error)
-
-
-def _note(content: Content, error: KafkaError | None, message: Message) -> None:
-    if error is None:
-        content.changelog_offsets[message.topic(), message.partition()] = message.offset()

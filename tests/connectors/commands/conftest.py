@@ -77,7 +77,14 @@ class Place:
 
     def send(self, commands: list[tuple[str, int]], bad: dict[int, bytes] | None = None) -> None:
         """Commands (key, seq), in order; those whose index is in `bad` have these bytes as value."""
-        producer = Producer({"bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random", "linger.ms": 1})
+        producer = Producer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "linger.ms": 1,
+            }
+        )
         for index, (key, seq) in enumerate(commands):
             record_key, value, headers = encode_record(command(key, seq), CODEC)
             producer.produce(self.topic, (bad or {}).get(index, value), record_key, headers=headers)

@@ -66,7 +66,9 @@ class World:
 
     def __post_init__(self) -> None:
         self.client = redis.Redis.from_url(self.valkey.url)
-        self._producer = Producer({"bootstrap.servers": self.config.bootstrap, "partitioner": "murmur2_random"})
+        self._producer = Producer(
+            {"bootstrap.servers": self.config.bootstrap, "enable.idempotence": True, "partitioner": "murmur2_random"}
+        )
 
     def put(self, key: bytes, row: dict[str, object] | None) -> None:
         self.put_raw(key, None if row is None else orjson.dumps(row))

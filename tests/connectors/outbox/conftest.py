@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -99,14 +100,19 @@ class Outbox:
         return OutboxConfig(**(given | {"slot": self.name, "routing": routing, "create_topics": True} | changes))
 
     def start(self, **changes: Any) -> Running:
-        self.running.append(Running(self.config(**changes)))
+        return self.start_with(self.config(**changes))
+
+    def start_with(self, config: OutboxConfig) -> Running:
+        self.running.append(Running(config))
         return self.running[-1]
 
-    def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """The connector as a real process."""
+    def spawn(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """The connector as a real process; `environment` is what `connector_process.py` reads."""
         given = ["--source-url", self.url, "--bootstrap", self.bootstrap, "--slot", self.name]
         given += ["--route", self.name + ".${routedByValue}", *arguments]
-        process = subprocess.Popen([sys.executable, str(PROCESS), *given], stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, str(PROCESS), *given], stderr=subprocess.PIPE, env=os.environ | environment
+        )
         self.processes.append(process)
         return process
 
@@ -156,9 +162,9 @@ class Outbox:
         try:
             found: list[Any] = []
             known = consumer.list_topics(timeout=20).topics
-            places = [
-                TopicPartition(name, part, 0) for name in (topics or self.topics()) for part in known[name].partitions
-            ]
+            # One answer decides what there is: a topic just made is not known to every question yet.
+            names = topics or [name for name in known if name.startswith(self.name + ".")]
+            places = [TopicPartition(name, part, 0) for name in names for part in known[name].partitions]
             consumer.assign(places)
             ended = 0
             while ended < len(places):
@@ -184,7 +190,8 @@ class Outbox:
         until(enough, f"{count} records")
         return found
 
-    def close(self) -> None:
+    def end_all(self) -> None:
+        """Ends every connector of the test."""
         for running in self.running:
             running.stop.set()
         for process in self.processes:
@@ -192,6 +199,9 @@ class Outbox:
             process.communicate()
         for running in self.running:
             running.thread.join(WITHIN_S)
+
+    def close(self) -> None:
+        self.end_all()
         mine = [name for name in self.admin.list_topics(timeout=20).topics if self.name in name]
         if mine:
             for future in self.admin.delete_topics(mine).values():
@@ -230,3 +240,19 @@ def outbox_on(kafka: str) -> Callable[[PostgresHost], Outbox]:
         return outbox
 
     return make
+
+
+@pytest.fixture
+def outbox_at(postgres: PostgresHost) -> Iterator[Callable[[str], Outbox]]:
+    """An outbox whose broker is the test's own; what it left there goes with that broker."""
+    made: list[Outbox] = []
+
+    def make(bootstrap: str) -> Outbox:
+        made.append(Outbox(postgres, bootstrap))
+        made[-1].sql(TABLE)
+        return made[-1]
+
+    yield make
+    for outbox in made:
+        outbox.end_all()
+        outbox.host.drop_database(outbox.name)

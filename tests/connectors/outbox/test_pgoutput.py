@@ -1,6 +1,9 @@
 """The decoder: golden bytes as a server sent them, and that no bytes whatever make it hang or err otherwise."""
 
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -123,3 +126,19 @@ def test_a_keepalive_of_any_bytes_is_read_or_malformed(frame: bytes) -> None:
 def test_a_confirmation_names_the_position_three_times() -> None:
     frame = status_update(0x1_0000_0002, 946_684_801.5)
     assert struct.unpack(">cQQQqB", frame) == (b"r", 0x1_0000_0002, 0x1_0000_0002, 0x1_0000_0002, 1_500_000, 0)
+
+
+@pytest.mark.slow
+def test_a_fuzzer_led_by_coverage_finds_nothing(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    keepalive = b"k" + struct.pack(">QqB", 9, 1, 1)
+    message = b"M\x01" + struct.pack(">Q", 77) + b"outbox\0" + struct.pack(">I", 3) + b"abc"
+    for number, seed in enumerate((BEGIN, COMMIT, RELATION, INSERT, message)):
+        (corpus / str(number)).write_bytes(b"w" + seed)
+    (corpus / "keepalive").write_bytes(keepalive)
+    fuzzer = [sys.executable, str(Path(__file__).with_name("fuzz_pgoutput.py"))]
+    options = ["-max_total_time=60", "-timeout=5", "-max_len=4096", "-seed=1", str(corpus)]
+    ended = subprocess.run([*fuzzer, *options], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    assert ended.returncode == 0, ended.stderr[-3_000:]
+    assert not list(tmp_path.glob("crash-*")) + list(tmp_path.glob("timeout-*"))

@@ -11,6 +11,7 @@ from connectors.outbox.errors import (
     SlotAhead,
     SlotLost,
     SlotMissing,
+    SlotUnfit,
     StartRefused,
 )
 from connectors.outbox.positions import StoredPosition, format_position, parse_position
@@ -70,6 +71,46 @@ def test_what_does_not_fit_has_a_verdict_a_code_and_a_way_out(given: Found, verd
     assert "-" in str(raised.value)
 
 
+def test_a_slot_that_is_another_s_is_refused_whatever_way_out_is_given() -> None:
+    given = found(slot=Slot(100, None, "pgoutput", None, unfit="it is of the database d"))
+    for forget, resume in ((False, None), (True, None), (False, "slot"), (False, "republish")):
+        with pytest.raises(SlotUnfit, match="of the database d"):
+            judge(CONFIG, given, forget, resume)
+
+
+def test_a_way_out_changes_nothing_where_all_fits() -> None:
+    for resume in ("slot", "republish"):
+        assert judge(CONFIG, found(), forget=False, resume=resume) == Resume(STORED)
+
+
+def test_resuming_at_the_slot_takes_its_position_and_the_server_s_timeline() -> None:
+    ahead = found(slot=Slot(150, None, "pgoutput", None), timeline=3)
+    assert judge(CONFIG, ahead, forget=False, resume="slot") == Resume(StoredPosition("sys", 3, "s", 150))
+
+
+@pytest.mark.parametrize("slot", [None, Slot(100, None, "pgoutput", "wal_removed")])
+def test_a_slot_that_is_gone_or_lost_cannot_be_resumed_at(slot: Slot | None) -> None:
+    with pytest.raises((SlotMissing, SlotLost)):
+        judge(CONFIG, found(slot=slot), forget=False, resume="slot")
+    assert judge(CONFIG, found(slot=slot), forget=False, resume="republish") == FirstTime(drop_slot=slot is not None)
+
+
+def test_a_part_of_a_transaction_that_a_new_timeline_lacks_is_diverged() -> None:
+    part = StoredPosition("sys", 1, "s", 90, part_of=99, part_rows=5)
+    assert judge(CONFIG, found(stored=part, slot=Slot(80, None, "pgoutput", None), timeline=3), forget=False) == Resume(
+        StoredPosition("sys", 3, "s", 90, part_of=99, part_rows=5)
+    )
+    beyond = StoredPosition("sys", 1, "s", 90, part_of=100, part_rows=5)
+    with pytest.raises(Diverged):
+        judge(CONFIG, found(stored=beyond, slot=Slot(80, None, "pgoutput", None), timeline=3), forget=False)
+
+
+def test_a_part_is_kept_until_its_transaction_lies_behind() -> None:
+    part = StoredPosition("sys", 1, "s", 90, part_of=99, part_rows=5)
+    assert part.moved_to(99) == StoredPosition("sys", 1, "s", 99, part_of=99, part_rows=5)
+    assert part.moved_to(100) == StoredPosition("sys", 1, "s", 100)
+
+
 def test_codes_are_distinct() -> None:
     verdicts = StartRefused.__subclasses__()
     assert len({verdict.exit_code for verdict in verdicts}) == len(verdicts)
@@ -86,7 +127,11 @@ def test_a_position_is_written_as_postgresql_does(position: int) -> None:
 
 
 def test_a_stored_position_comes_back() -> None:
-    for stored in (STORED, StoredPosition("sys", 2, "s", 0, making=True)):
+    for stored in (
+        STORED,
+        StoredPosition("sys", 2, "s", 0, making=True),
+        StoredPosition("sys", 2, "s", 7, part_of=2**40, part_rows=9),
+    ):
         assert StoredPosition.from_json(stored.to_json(1.5)) == stored
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 import pytest
 from confluent_kafka import Producer
 
@@ -19,7 +20,7 @@ def run_once(outbox: Any, rows: int = 3, **changes: Any) -> None:
 
 
 def store(outbox: Any, stored: StoredPosition) -> None:
-    producer = Producer({"bootstrap.servers": outbox.bootstrap, "log_level": 2})
+    producer = Producer({"bootstrap.servers": outbox.bootstrap, "enable.idempotence": True, "log_level": 2})
     producer.produce(outbox.config().positions_topic, stored.to_json(0), outbox.name)
     assert producer.flush(20) == 0
 
@@ -139,3 +140,38 @@ def test_a_row_that_kafka_cannot_take_stops_or_becomes_a_dead_letter(outbox: Any
     ] * 4
     assert running.metrics.dead_letters_total == 4
     assert running.end() == 0
+
+
+def test_a_physical_slot_or_one_of_another_database_is_left_alone(outbox: Any) -> None:
+    outbox.sql(f"select pg_create_physical_replication_slot('{outbox.name}')")
+    assert outbox.start(resume="republish").exit_code() == 26
+    outbox.sql(f"select pg_drop_replication_slot('{outbox.name}')")
+    with psycopg.connect(outbox.host.url("postgres"), autocommit=True) as elsewhere:
+        elsewhere.execute(f"select pg_create_logical_replication_slot('{outbox.name}', 'pgoutput')")
+        assert outbox.start(forget_position=True).exit_code() == 26
+        elsewhere.execute(f"select pg_drop_replication_slot('{outbox.name}')")
+
+
+def test_resuming_at_the_slot_goes_on_behind_what_it_has_let_go(outbox: Any) -> None:
+    run_once(outbox, resume="slot")
+    outbox.insert(4, 5)
+    outbox.sql("checkpoint", f"select pg_replication_slot_advance('{outbox.name}', pg_current_wal_lsn())")
+    running = outbox.start(resume="slot").until_ready()
+    outbox.insert(6, 7)
+    running.until_rows(2)
+    assert running.end() == 0
+    assert sorted(int(record.value()) for record in outbox.read()) == [1, 2, 3, 6, 7]
+    # What was stored meanwhile fits: no way out is needed any more.
+    assert outbox.start().until_ready().end() == 0
+
+
+def test_republishing_sends_the_table_again_only_where_the_start_would_be_refused(outbox: Any) -> None:
+    run_once(outbox)
+    assert outbox.start(resume="republish").until_ready().end() == 0
+    assert len(outbox.read()) == 3
+    outbox.sql(f"select pg_drop_replication_slot('{outbox.name}')")
+    assert outbox.start(resume="slot").exit_code() == 11
+    running = outbox.start(resume="republish")
+    running.until_rows(3)
+    assert running.end() == 0
+    assert sorted(int(record.value()) for record in outbox.read()) == [1, 1, 2, 2, 3, 3]

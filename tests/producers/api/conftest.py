@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from producers.api.app import make_app
+from producers.api.histories import Histories
 from producers.api.owners import Ownership
 from producers.api.parts import Parts
 from producers.api.reading import Reader
@@ -47,6 +48,8 @@ class FakeWorkers:
     asked: list[tuple[str, str, str, int | None]] = field(default_factory=list)
     away: set[str] = field(default_factory=set)
     before_get: Callable[[], None] = lambda: None
+    histories: dict[tuple[str, str], dict[int, dict[str, Any]]] = field(default_factory=dict)
+    histories_asked: list[tuple[str, str, int, int]] = field(default_factory=list)
 
     def put(self, address: str, table: str, key: str, value: dict[str, Any]) -> None:
         self.rows.setdefault(address, {}).setdefault(table, {})[key] = value
@@ -75,6 +78,13 @@ class FakeWorkers:
         begin = int(cursor or 0)
         items = [{"key": key, "value": value, "worker": address} for key, value in rows[begin : begin + limit]]
         return Page(items, str(begin + limit) if begin + limit < len(rows) else None)
+
+    async def history(self, address: str, aggregate: tuple[str, str], first: int, last: int) -> list[dict[str, Any]]:
+        if address in self.away:
+            raise Unanswered(f"{address} is away")
+        rows = self.histories.get(aggregate, {})
+        self.histories_asked.append((*aggregate, first, last))
+        return [rows[version] for version in sorted(rows) if first <= version <= last]
 
     async def tables(self, address: str) -> Any:
         return [{"name": "orders"}]
@@ -149,6 +159,7 @@ class Api:
 def api(orders_pool: Pool) -> Iterator[Api]:
     owners, workers, copies, commands = FakeOwners(dict(ONE_WORKER)), FakeWorkers(), FakeCopies(), FakeCommands()
     orders = OrderService(PostgresEventStore(orders_pool, AvroCodec()))
-    parts = Parts(orders, lambda _: None, Reader(owners, workers, copies), commands, {})
+    reader = Reader(owners, workers, copies)
+    parts = Parts(orders, lambda _: None, reader, commands, {}, Histories(reader, orders, AvroCodec()))
     with TestClient(make_app(parts), raise_server_exceptions=False) as client:
         yield Api(client, orders_pool, owners, workers, copies, commands)

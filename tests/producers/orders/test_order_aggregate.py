@@ -93,7 +93,7 @@ def test_a_snapshot_holds_the_whole_state(events: tuple[object, ...]) -> None:
 
 def test_a_cancelled_order_keeps_its_reason() -> None:
     state = given(ORDERS, CREATED, CANCELLED_BY_CUSTOMER).state
-    assert state == Order(CANCELLED, "CUSTOMER", "12345", "GBP", 1730, LINES)
+    assert state == Order(CANCELLED, "CUSTOMER", "12345", "GBP", 1730, LINES, "card")
 
 
 def test_a_foreign_command_is_no_command_of_an_order() -> None:

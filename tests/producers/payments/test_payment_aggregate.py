@@ -42,12 +42,15 @@ def test_what_was_declined_or_voided_is_not_authorised() -> None:
     given(PAYMENT, REQUESTED, VOIDED).when(ASK).then_refused("PAYMENT_IS_VOIDED")
 
 
-def test_a_wallet_is_empty_and_no_provider_is_asked() -> None:
-    wallet = AuthorisePayment(1530, "GBP", "wallet", "w1")
-    told = ("o1", 1530, "GBP", "w1")
-    declined = PaymentDeclined(*told, "INSUFFICIENT_FUNDS")
-    given(PAYMENT).when(wallet).then_refused("INSUFFICIENT_FUNDS", PaymentRequested(*told), declined)
-    given(PAYMENT, PaymentRequested(*told), declined).when(wallet).then_refused("INSUFFICIENT_FUNDS")
+def test_a_wallet_is_asked_nothing_before_the_order_is_confirmed() -> None:
+    given(PAYMENT).when(AuthorisePayment(1530, "GBP", "wallet", "w1")).then_nothing()
+
+
+def test_a_card_that_goes_by_the_name_of_a_wallet_is_declined() -> None:
+    told = ("o1", 1530, "GBP", "wallet/c1")
+    declined = PaymentDeclined(*told, "PAYMENT_DECLINED")
+    command = AuthorisePayment(1530, "GBP", "card", "wallet/c1")
+    given(PAYMENT).when(command).then_refused("PAYMENT_DECLINED", PaymentRequested(*told), declined)
 
 
 def test_only_an_authorised_payment_is_captured() -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 
@@ -20,6 +21,7 @@ from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, derive_id, new_id
 from schemas.errors import Conflict
 from schemas.messages import (
+    AskStatus,
     CancelOrder,
     ConfirmOrder,
     CreateOrder,
@@ -111,6 +113,17 @@ def test_the_same_id_with_another_body_is_refused(store: EventStore, order_id: s
         do(store, command(CancelOrder("CUSTOMER"), new_id(), cancel.envelope.id))
 
 
+def test_a_question_for_a_command_is_answered_from_what_is_stored_and_stores_nothing(
+    store: EventStore, order_id: str
+) -> None:
+    create = command(CREATE, order_id)
+    question = command(AskStatus(order_id, create.envelope.id, "CREATE_ORDER"), order_id)
+    assert do(store, question).outcome == "UNDECIDED"
+    first = do(store, create)
+    assert do(store, question) == first
+    assert store.find_command(question.envelope.id) is None
+
+
 def test_a_command_beyond_the_horizon_is_refused_as_expired(store: EventStore, order_id: str) -> None:
     late = do(store, command(CREATE, order_id), NOON + HORIZON + timedelta(milliseconds=1))
     assert (late.outcome, late.reason) == ("REFUSED", EXPIRED)
@@ -156,7 +169,7 @@ class Disturbed:
     def transaction(self) -> Iterator[UnitOfWork]:
         self.tries += 1
         with self.store.transaction() as unit:
-            yield DisturbedUnit(unit, self)
+            yield cast(UnitOfWork, DisturbedUnit(unit, self))
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.store, name)

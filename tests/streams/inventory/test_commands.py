@@ -10,6 +10,7 @@ import pytest
 from schemas.envelope import Envelope, Message
 from schemas.messages import (
     AdjustStock,
+    AskStatus,
     CommandAnswered,
     OrderConfirmed,
     ReceiveStock,
@@ -144,3 +145,16 @@ def test_two_lines_of_one_order_with_one_sku_have_holds_of_their_own() -> None:
 def test_a_message_without_business_on_the_topic_is_refused_by_name() -> None:
     with pytest.raises(UnexpectedMessage):
         handle(command(OrderConfirmed(), "c1"), tables(), AT)
+
+
+def test_a_question_is_answered_from_the_hold_and_changes_nothing() -> None:
+    rows = tables()
+    handle(command(ReceiveStock(5), "c1", API), rows, AT)
+    question = command(AskStatus("o1", "c2", "RESERVE_STOCK", 1), "ask")
+    [unknown] = _answers(handle(question, rows, AT))
+    handle(command(ReserveStock("o1", 1, 2), "c2"), rows, AT)
+    before = (dict(rows.levels), dict(rows.holds), dict(rows.commands))
+    [known] = _answers(handle(question, rows, AT))
+    assert (unknown.outcome, known.outcome) == ("UNDECIDED", "DONE")
+    assert (known.command_id, known.command_type, known.line) == ("c2", "RESERVE_STOCK", 1)
+    assert before == (rows.levels, rows.holds, rows.commands)

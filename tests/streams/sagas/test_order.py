@@ -9,6 +9,7 @@ import pytest
 
 from schemas.envelope import Message
 from schemas.messages import (
+    ActOnSaga,
     AuthorisePayment,
     CapturePayment,
     CommandAnswered,
@@ -23,6 +24,7 @@ from schemas.messages import (
     RejectOrder,
     ReleaseStock,
     ReserveStock,
+    SagaActed,
     SagaCompensationStarted,
     SagaEnded,
     SagaStarted,
@@ -46,6 +48,8 @@ class Play:
         self.at: datetime = MOMENT
         self.commands: list[tuple[str, Any]] = []
         self.events: list[Any] = []
+        self.asks: list[tuple[str, int]] = []
+        self.attempts: list[int] = []
 
     def hear(self, body: Any, after_s: float = 0) -> list[Any]:
         self.at += timedelta(seconds=after_s)
@@ -56,6 +60,8 @@ class Play:
             assert from_row(to_row(self.saga)) == self.saga
         self.events += decision.events
         self.commands += [(command.subject, command.body) for command in decision.commands]
+        self.asks += [(command.step.name, command.line) for command in decision.commands if command.asks]
+        self.attempts = [command.attempt for command in decision.commands]
         return [command.body for command in decision.commands]
 
     def answer(
@@ -155,15 +161,19 @@ def test_a_rejected_order_ends_only_when_all_is_undone() -> None:
     assert play.events[-1] == SagaEnded("REJECTED", "PAYMENT_DECLINED")
 
 
-def test_a_late_reservation_times_out_and_releases_what_may_still_come() -> None:
+def test_a_late_reservation_is_asked_for_then_times_out_and_releases_what_may_still_come() -> None:
     play = created()
     play.answer("RESERVE_STOCK", line=1)
+    assert play.late("reserve") == [ReserveStock("o1", 2, 1)]
+    assert play.asks == [("reserve", 2)]
     assert play.late("reserve") == [ReleaseStock("o1", 1), ReleaseStock("o1", 2), RejectOrder("TIMED_OUT")]
     assert play.answer("RESERVE_STOCK", line=2) == []
 
 
-def test_a_late_authorisation_times_out_and_is_voided() -> None:
+def test_a_late_authorisation_is_asked_for_then_times_out_and_is_voided() -> None:
     play = reserved()
+    play.late("authorise")
+    assert play.asks == [("authorise", 0)]
     assert play.late("authorise") == [
         VoidPayment("TIMED_OUT"),
         ReleaseStock("o1", 1),
@@ -226,6 +236,7 @@ def test_a_cancelled_order_releases_everything_at_any_stage(stage: Any) -> None:
 def test_a_cancel_during_a_rejection_ends_as_the_order_ended() -> None:
     play = created()
     play.late("reserve")
+    play.late("reserve")
     play.answer("REJECT_ORDER", "REFUSED", reason="CANCELLED")
     play.hear(OrderCancelled("changed my mind"))
     for line in (1, 2):
@@ -279,6 +290,7 @@ def test_a_refused_capture_is_stuck_and_shown_until_a_person_acts() -> None:
 def test_a_late_compensation_asks_again_only_for_what_lacks() -> None:
     play = reserved()
     play.late("authorise")
+    play.late("authorise")
     play.answer("RELEASE_STOCK", line=1)
     assert play.late("release") == [ReleaseStock("o1", 2)]
     assert play.late("void") == [VoidPayment("TIMED_OUT")]
@@ -319,3 +331,99 @@ def test_a_command_type_that_no_step_sends_is_no_answer() -> None:
     play = created()
     assert play.answer("SELL_THE_SHOP") == []
     assert not any(isinstance(event, SagaStepAnswered) for event in play.events)
+
+
+def test_a_late_step_that_was_done_all_the_same_goes_on() -> None:
+    play = reserved()
+    play.late("authorise")
+    assert play.answer("AUTHORISE_PAYMENT") == [ConfirmOrder()]
+
+
+def test_a_late_step_of_which_its_participant_knows_nothing_is_undone_at_once() -> None:
+    play = reserved()
+    play.late("authorise")
+    assert VoidPayment("TIMED_OUT") in play.answer("AUTHORISE_PAYMENT", "UNDECIDED")
+
+
+def test_nothing_undecided_is_heard_of_a_step_that_was_not_asked_for() -> None:
+    play = reserved()
+    assert play.answer("AUTHORISE_PAYMENT", "UNDECIDED") == []
+    assert play.saga.status is Status.RUNNING
+
+
+def test_what_fails_for_now_is_tried_again_under_another_id_after_a_growing_pause() -> None:
+    play = reserved()
+    pauses = []
+    for attempt in range(1, 5):
+        assert play.answer("AUTHORISE_PAYMENT", "TRANSIENT", reason="BUSY") == []
+        pauses.append(dict(play.saga.due)["again:authorise"] - play.at)
+        assert play.late("again:authorise") == [AuthorisePayment(350, "GBP", "card", "tok_ok")]
+        assert play.attempts == [attempt]
+    assert timedelta(milliseconds=200) <= pauses[0]
+    assert pauses == sorted(pauses)
+    assert play.answer("AUTHORISE_PAYMENT") == [ConfirmOrder()]
+
+
+def test_what_fails_for_now_until_its_time_is_over_is_undone() -> None:
+    play = reserved()
+    play.answer("AUTHORISE_PAYMENT", "TRANSIENT", reason="BUSY")
+    assert VoidPayment("TIMED_OUT") in play.late("authorise")
+
+
+def test_a_refused_compensation_is_tried_again_without_end_and_shown() -> None:
+    play = reserved()
+    play.answer("AUTHORISE_PAYMENT", "REFUSED", reason="PAYMENT_DECLINED")
+    play.hear(OrderRejected("PAYMENT_DECLINED"))
+    play.answer("RELEASE_STOCK", line=1)
+    for attempt in range(1, 40):
+        play.answer("RELEASE_STOCK", "REFUSED", 2, "OUT_OF_PAPER")
+        assert play.saga.summary == "STUCK"
+        assert dict(play.saga.due)["again:release"] - play.at <= timedelta(seconds=30)
+        assert play.late("again:release") == [ReleaseStock("o1", 2)]
+        assert play.attempts == [attempt]
+    play.answer("RELEASE_STOCK", line=2)
+    assert play.events[-1] == SagaEnded("REJECTED", "PAYMENT_DECLINED")
+
+
+def _stuck_at_capture() -> Play:
+    play = confirming()
+    play.hear(OrderConfirmed())
+    play.answer("CAPTURE_PAYMENT", "REFUSED", reason="EXPIRED_CARD")
+    return play
+
+
+def test_an_operator_retries_a_refused_capture_under_another_id() -> None:
+    play = _stuck_at_capture()
+    assert play.hear(ActOnSaga("RETRY", "ann", "card was renewed")) == [CapturePayment()]
+    assert play.attempts == [1]
+    play.answer("CAPTURE_PAYMENT")
+    assert play.events[-1] == SagaEnded("CONFIRMED")
+    assert SagaActed("RETRY", "ann", "card was renewed") in play.events
+
+
+def test_an_operator_skips_a_step_with_a_reason_and_the_saga_goes_on() -> None:
+    play = _stuck_at_capture()
+    play.hear(ActOnSaga("SKIP", "ann", "paid in cash", "capture"))
+    assert play.events[-1] == SagaEnded("CONFIRMED")
+
+
+@pytest.mark.parametrize("step", ["reserve", "authorise", "confirm", "reject", "no such step", None])
+def test_what_may_not_be_skipped_is_not(step: str | None) -> None:
+    play = created()
+    assert play.hear(ActOnSaga("SKIP", "ann", "in a hurry", step)) == []
+    assert not any(isinstance(event, SagaActed) for event in play.events)
+
+
+def test_an_operator_gives_up_an_order_before_the_pivot_and_after_it_only_asks() -> None:
+    play = reserved()
+    assert RejectOrder("fraud") in play.hear(ActOnSaga("COMPENSATE", "ann", "fraud"))
+    later = confirming()
+    assert [type(body) for body in later.hear(ActOnSaga("COMPENSATE", "ann", "fraud"))] == [RejectOrder]
+
+
+def test_a_remark_changes_nothing_else() -> None:
+    play = confirmed()
+    before = play.saga
+    play.hear(ActOnSaga("ANNOTATE", "ann", "called the customer"))
+    assert (play.saga.status, play.saga.outcome, play.saga.due) == (before.status, before.outcome, before.due)
+    assert play.events[-1] == SagaActed("ANNOTATE", "ann", "called the customer")

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.messages import (
+    ActOnSaga,
     CommandAnswered,
     DeadlinePassed,
     OrderCancelled,
@@ -36,9 +37,15 @@ inputs = st.one_of(
         CommandAnswered,
         st.just("id"),
         st.sampled_from(sorted(STEP_BY_COMMAND_TYPE)),
-        st.sampled_from(["DONE", "DONE", "REFUSED"]),
+        st.sampled_from(["DONE", "DONE", "REFUSED", "TRANSIENT", "UNDECIDED"]),
         st.just("because"),
         st.sampled_from([None, 1, 2, 3]),
+    ),
+    st.builds(
+        ActOnSaga,
+        st.sampled_from(["RETRY", "COMPENSATE", "ANNOTATE", "DANCE"]),
+        st.just("ann"),
+        st.just("because"),
     ),
     st.just(LATE),
 )

@@ -104,3 +104,23 @@ def test_a_word_that_is_no_format_is_wrong_usage(run: Any, api: Any) -> None:
     result = run("stock", "show", "a", "-f", "yaml", "--api", api.url)
     assert result.exit_code == 2
     assert "table, json, jsonl, csv" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["--version", "2"], "/orders/o1?version=2"),
+        (["--at", "2026-11-25T12:00:00Z"], "/orders/o1?at=2026-11-25T12%3A00%3A00.000Z"),
+        (["--at", "1795521600"], "/orders/o1?at=2026-11-24T12%3A00%3A00.000Z"),
+        ([], "/orders/o1"),
+    ],
+)
+def test_an_order_of_the_past_is_asked_for(run: Any, api: Any, arguments: list[str], asked: str) -> None:
+    api.answer("GET", "/orders/o1", 200, {"id": "o1"})
+    assert run("orders", "show", "o1", *arguments, "--api", api.url).exit_code == 0
+    assert api.asked[0][1] == asked
+
+
+@pytest.mark.parametrize("arguments", [["--at", "yesterday"], ["--at", "1h", "--version", "1"], ["--version", "0"]])
+def test_what_is_no_past_is_wrong_usage(run: Any, api: Any, arguments: list[str]) -> None:
+    assert run("orders", "show", "o1", *arguments, "--api", api.url).exit_code == 2

@@ -1,4 +1,4 @@
-"""The view outbox_status of orders, and the tables that the connector writes for it."""
+"""The view outbox_status of payments, and the tables that the connector writes for it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from alembic import op
 
 from producers.store.migrating import create_outbox_status
 
-revision = "0002"
-down_revision = "0001"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,123 @@
+"""Histories: filling the index, reading one aggregate by it, and fsck of the same topic.
+
+Two shapes: one aggregate with 100,000 events, and many with ten each. Events are orders' smallest, so the rates are
+those of the machinery. Arguments: how many events in all (200,000 by default).
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from schemas.codec import AvroCodec
+from schemas.envelope import Envelope, Message, now
+from schemas.histories import message_of
+from schemas.messages import PaymentCaptured
+from schemas.records import encode_record
+from schemas.topics import EVENT_TOPICS, PARTITIONS, PAYMENTS_EVENTS, TOPICS
+from streams.histories.following import Follower
+from tally.fsck.running import Sources, fsck
+from tally.local.kafka import Kafka
+from tally.reading.reader import Reader
+
+HOT_EVENTS, EVENTS_EACH, READS = 100_000, 10, 2_000
+HOT = "hot"
+CODEC = AvroCodec()
+VERSION_MAX = (1 << 63) - 1
+
+
+def main(arguments: list[str]) -> int:
+    """Prints a line a figure."""
+    count = int(arguments[0]) if arguments else 200_000
+    with tempfile.TemporaryDirectory() as folder:
+        server = Kafka(Path(folder))
+        server.start()
+        try:
+            _fill(server.bootstrap, count)
+            _index(server.bootstrap, Path(folder) / "index", count)
+            _prove(server.bootstrap)
+        finally:
+            server.stop()
+    return 0
+
+
+def _fill(bootstrap: str, count: int) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for made in admin.create_topics(
+        [NewTopic(name, PARTITIONS, 1, config=TOPICS[name].config) for name in EVENT_TOPICS]
+    ).values():
+        made.result(30)
+    producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 20})
+    others = max((count - HOT_EVENTS) // EVENTS_EACH, 1)
+    # In turn, so that no aggregate's events lie together.
+    for version in range(1, EVENTS_EACH + 1):
+        for number in range(others):
+            _produce(producer, f"p{number}", version)
+    for version in range(1, HOT_EVENTS + 1):
+        _produce(producer, HOT, version)
+    producer.flush()
+
+
+def _produce(producer: Producer, subject: str, version: int) -> None:
+    envelope = Envelope(f"{subject}-{version}", "PAYMENT_CAPTURED", "/t", "payments", subject, version, now(), "c", "c")
+    key, value, headers = encode_record(Message(envelope, PaymentCaptured(subject, 100, "GBP", "tok_ok")), CODEC)
+    while True:
+        try:
+            producer.produce(PAYMENTS_EVENTS, value, key, headers=headers)
+            return
+        except BufferError:
+            producer.poll(0.1)
+
+
+def _index(bootstrap: str, folder: Path, count: int) -> None:
+    with Reader(bootstrap) as reader:
+        ends = {n: reader.bounds((PAYMENTS_EVENTS, n))[1] for n in range(PARTITIONS)}
+    follower, begun = Follower(bootstrap, folder, lambda: set(range(PARTITIONS))), time.perf_counter()
+    follower.start()
+    while not _reached(follower, ends):
+        time.sleep(0.05)
+    took = time.perf_counter() - begun
+    bytes_ = sum(os.path.getsize(folder / name) for name in os.listdir(folder))
+    events = sum(ends.values())
+    print(f"index filled          {events / took:12,.0f} events/s   {bytes_ / events:6.0f} bytes an event")
+    others = max((count - HOT_EVENTS) // EVENTS_EACH, 1)
+    _read("ten events of one of many", follower, [(f"p{(n * 7919) % others}", 1, VERSION_MAX) for n in range(READS)])
+    _read("20 of the hot one's 100,000", follower, [(HOT, n * 49 + 1, n * 49 + 20) for n in range(READS)])
+    follower.stop()
+
+
+def _reached(follower: Follower, ends: dict[int, int]) -> bool:
+    index = follower.index
+    if index is None:
+        return False
+    positions = {n: index.position(PAYMENTS_EVENTS, n) for n in ends}
+    return all((0 if p is None else p.next_offset) >= ends[n] for n, p in positions.items())
+
+
+def _read(name: str, follower: Follower, asked: list[tuple[str, int, int]]) -> None:
+    index, times = follower.index, []
+    assert index is not None
+    for subject, first, last in asked:
+        begun = time.perf_counter()
+        for row in index.read("payments", subject, first, last):
+            message_of(row, CODEC)
+        times.append((time.perf_counter() - begun) * 1_000)
+    times.sort()
+    print(f"{name:27} p50 {statistics.median(times):7.2f} ms   p99 {times[int(len(times) * 0.99)]:7.2f} ms")
+
+
+def _prove(bootstrap: str) -> None:
+    report = fsck(Sources(bootstrap, tables=False), list)
+    records, seconds = report.figures["records"], report.figures["seconds"]
+    print(f"fsck                  {records / seconds:12,.0f} events/s   {seconds} s, {len(report.findings)} findings")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

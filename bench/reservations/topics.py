@@ -1,0 +1,41 @@
+"""Makes the topics of a run, and fills its source."""
+
+from __future__ import annotations
+
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from bench.reservations.work import FORMS, PARTITIONS, commands
+
+
+def make(bootstrap: str, *names: str, compacted: bool = False) -> None:
+    config = {"cleanup.policy": "compact"} if compacted else {}
+    new = [NewTopic(name, PARTITIONS, 1, config=config) for name in names]
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for future in admin.create_topics(new).values():
+        future.result(30)
+
+
+def fill(bootstrap: str, topic: str, form: str, reservations: int) -> int:
+    """All commands into the topic; how many they are."""
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "partitioner": "murmur2_random",
+            "linger.ms": 50,
+            "enable.idempotence": True,
+            "batch.size": 1_000_000,
+        }
+    )
+    write, count = FORMS[form].write_command, 0
+    for command in commands(reservations):
+        body = write(command)
+        while True:
+            try:
+                producer.produce(topic, body, command["sku"].encode())
+                break
+            except BufferError:
+                producer.poll(0.1)
+        count += 1
+    producer.flush()
+    return count

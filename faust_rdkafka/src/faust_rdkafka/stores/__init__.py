@@ -1,0 +1,1 @@
+"""Where a table partition's rows lie: in memory, or in RocksDB."""

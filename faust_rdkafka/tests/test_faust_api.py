@@ -1,0 +1,140 @@
+"""What Faust offers to agents, over this transport: take, concurrency, ask, group_by, sinks."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from faust_rdkafka import App, RawRecord
+
+
+async def eventually(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
+    """The first true answer; for what other threads or the broker bring about."""
+    async with asyncio.timeout(within_s):
+        while not (answer := condition()):  # noqa: ASYNC110  nothing here signals
+            await asyncio.sleep(0.01)
+        return answer
+
+
+def make_app(broker: Any, **options: Any) -> App:
+    return App(broker.name("app"), broker=broker.url, instance="0", web_enabled=False, **options)
+
+
+async def test_take_gives_lists_and_each_record_is_committed_once(broker: Any, running: Any) -> None:
+    source, target = broker.topic("src"), broker.topic("out")
+    app = make_app(broker)
+
+    @app.agent(app.topic(source, value_serializer="json", key_serializer="raw"))
+    async def add(stream: Any) -> None:
+        async for values in stream.take(10, within=0.2):
+            app.emit(target, b"k", orjson.dumps(values))
+
+    broker.send(source, *[("k", n) for n in range(25)])
+    async with running(app):
+        await eventually(lambda: app.stats.records >= 25)
+        assert broker.committed(app.conf.id, source) == 25
+    lists = [orjson.loads(m.value()) for m in broker.read(target)]
+    assert [n for values in lists for n in values] == list(range(25))
+    assert max(map(len, lists)) == 10
+
+
+async def test_several_actors_of_one_agent_share_the_records_of_a_batch(broker: Any, running: Any) -> None:
+    source, target = broker.topic("src"), broker.topic("out")
+    app = make_app(broker)
+    actors: set[Any] = set()
+
+    @app.agent(app.topic(source, value_serializer="json", key_serializer="raw"), concurrency=3)
+    async def copy(stream: Any) -> None:
+        async for value in stream:
+            actors.add(asyncio.current_task())
+            await asyncio.sleep(0)
+            app.emit(target, b"k", orjson.dumps(value))
+
+    broker.send(source, *[(f"k{n}", n) for n in range(60)])
+    async with running(app):
+        await eventually(lambda: app.stats.records >= 60)
+    assert sorted(orjson.loads(m.value()) for m in broker.read(target)) == list(range(60))
+    assert len(actors) == 3
+
+
+async def test_a_record_that_raises_in_one_of_several_actors_becomes_a_dead_letter(broker: Any, running: Any) -> None:
+    source, target, letters = broker.topic("src"), broker.topic("out"), broker.topic("letters")
+
+    def letter(record: RawRecord, reason: str, error: BaseException) -> Any:
+        return letters, record.key, record.value, []
+
+    app = make_app(broker, dead_letter=letter)
+
+    @app.agent(app.topic(source, value_serializer="json", key_serializer="raw"), concurrency=3)
+    async def copy(stream: Any) -> None:
+        async for value in stream:
+            if value < 0:
+                raise ValueError("negative")
+            app.emit(target, b"k", orjson.dumps(value))
+
+    broker.send(source, *[("k", n) for n in (1, 2, -3, 4, 5)])
+    async with running(app):
+        await eventually(lambda: app.stats.records >= 5)
+    assert sorted(orjson.loads(m.value()) for m in broker.read(target)) == [1, 2, 4, 5]
+    assert [m.value() for m in broker.read(letters)] == [b"-3"]
+
+
+async def test_an_agent_that_raises_inside_of_take_ends_the_worker_and_moves_nothing(broker: Any, running: Any) -> None:
+    source, target = broker.topic("src"), broker.topic("out")
+    ended: asyncio.Queue[BaseException | None] = asyncio.Queue()
+
+    class Ends(App):
+        def fatal(self, error: BaseException | None) -> None:
+            ended.put_nowait(error)
+
+    app = Ends(broker.name("app"), broker=broker.url, instance="0", web_enabled=False)
+
+    @app.agent(app.topic(source, value_serializer="json", key_serializer="raw"))
+    async def copy(stream: Any) -> None:
+        async for values in stream.take(5, within=0.1):
+            app.emit(target, b"k", orjson.dumps(values))
+            raise ValueError("five at once")
+
+    broker.send(source, *[("k", n) for n in range(5)])
+    async with running(app):
+        assert isinstance(await asyncio.wait_for(ended.get(), 20), ValueError)
+    assert broker.committed(app.conf.id, source) == 0
+    assert broker.read(target) == []
+
+
+async def test_an_agent_answers_who_asks(broker: Any, running: Any) -> None:
+    source = broker.topic("src")
+    app = make_app(broker, reply_create_topic=True)
+
+    @app.agent(app.topic(source, value_serializer="json", key_serializer="raw"))
+    async def double(stream: Any) -> Any:
+        async for value in stream:
+            yield value * 2
+
+    async with running(app):
+        assert await asyncio.wait_for(double.ask(21), 30) == 42
+
+
+async def test_a_stream_grouped_by_another_key_comes_by_that_key(broker: Any, running: Any) -> None:
+    source = broker.topic("src")
+    app = make_app(broker)
+    seen: dict[str, set[int]] = collections.defaultdict(set)
+    count = 0
+
+    @app.agent(app.topic(source, value_serializer="json", key_serializer="raw"))
+    async def regroup(stream: Any) -> None:
+        nonlocal count
+        async for event in stream.group_by(lambda value: value["sku"], name="sku", partitions=4).events():
+            seen[event.value["sku"]].add(event.message.partition)
+            count += 1
+
+    broker.send(source, *[(f"k{n}", {"sku": f"s{n % 5}"}) for n in range(40)])
+    async with running(app):
+        await eventually(lambda: count >= 40)
+    assert {sku: len(partitions) for sku, partitions in seen.items()} == dict.fromkeys(
+        ("s0", "s1", "s2", "s3", "s4"), 1
+    )

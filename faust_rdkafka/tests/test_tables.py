@@ -1,0 +1,89 @@
+"""Tables of an app on a real broker, by store: versions, checksums, handing over, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faust_rdkafka import App, BatchSchema, Misconfigured
+
+
+async def eventually(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
+    """The first true answer; for what other threads or the broker bring about."""
+    async with asyncio.timeout(within_s):
+        while not (answer := condition()):  # noqa: ASYNC110  nothing here signals
+            await asyncio.sleep(0.01)
+        return answer
+
+
+def make_app(broker: Any, name: str, data: Path, store: str = "memory://", **options: Any) -> App:
+    return App(name, broker=broker.url, instance="0", web_enabled=False, store=store, datadir=data, **options)
+
+
+def counting(app: App, source: str, *tables: Any) -> None:
+    @app.agent(app.topic(source, schema=BatchSchema()))
+    async def count(batches: Any) -> None:
+        async for batch in batches:
+            for table in tables:
+                rows = table.partition(batch.partition)
+                for key, value in zip(batch.keys, batch.values, strict=True):
+                    if value is None:
+                        rows.pop(key.decode(), None)
+                    else:
+                        rows[key.decode()] = rows.get(key.decode(), 0) + value
+
+
+async def checksums(table: Any) -> list[Any]:
+    return [await table.checksum(number) for number in sorted(table.partitions_owned())]
+
+
+@pytest.mark.parametrize("store", ["memory://", "rocksdb://"])
+async def test_rows_are_there_again_after_a_restart(broker: Any, running: Any, tmp_path: Path, store: str) -> None:
+    source, name = broker.topic("src"), broker.name("app")
+    broker.send(source, *[(f"k{n % 50}", n) for n in range(500)])
+    restored = []
+    for more in (2, 3):
+        app = make_app(broker, name, tmp_path, store)
+        table = app.Table("counts")
+        counting(app, source, table)
+        async with running(app):
+            restored.append(app.stats.restore_records)
+            broker.send(source, ("k1", more))
+            total = sum(range(500)) + (2 if more == 2 else 5)
+            await eventually(lambda table=table, total=total: sum(table.values()) == total)
+            assert sum(len(table.committed(number)) for number in table.partitions_owned()) == 50
+    assert restored[0] == 0
+    assert restored[1] == 0 if store == "rocksdb://" else restored[1] >= 50
+
+
+async def test_the_checksum_of_a_partition_is_the_same_in_every_store_and_version(
+    broker: Any, running: Any, tmp_path: Path
+) -> None:
+    source = broker.topic("src")
+    app = make_app(broker, broker.name("app"), tmp_path)
+    first = app.Table("counts")
+    second = app.Table("counts", version=2, store="rocksdb://")
+    counting(app, source, first, second)
+    broker.send(source, *[(f"k{n % 50}", n) for n in range(500)], ("k7", None))
+    async with running(app):
+        await eventually(lambda: app.stats.records >= 501)
+        old, new = await checksums(first), await checksums(second)
+        assert all(a.same_rows(b) for a, b in zip(old, new, strict=True))
+        assert sum(found.rows for found in new) == 49
+        broker.send(source, ("k1", 1))
+        await eventually(lambda: app.stats.records >= 502)
+        assert sum(a != b for a, b in zip(old, await checksums(first), strict=True)) == 1
+    assert first.changelog_topic_name.endswith("-counts-changelog")
+    assert second.changelog_topic_name.endswith("-counts-v2-changelog")
+    assert broker.table(first.changelog_topic_name) == broker.table(second.changelog_topic_name)
+
+
+def test_a_store_of_an_unknown_kind_and_a_version_below_one_are_refused(broker: Any, tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="neither"):
+        make_app(broker, "app", tmp_path, "sqlite://").Table("counts")
+    with pytest.raises(Misconfigured, match="below 1"):
+        make_app(broker, "app", tmp_path).Table("counts", version=0)

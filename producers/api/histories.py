@@ -1,0 +1,103 @@
+"""Histories of aggregates: from Kafka by the workers' index, with the tail that the index lacks from the outbox."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import takewhile
+
+from fastapi_problem.error import Problem
+
+from producers.api.moments import Past
+from producers.api.problems import unavailable
+from producers.api.reading import Reader, Wanted
+from producers.errors import HistoryBroken
+from producers.orders.service import OrderService
+from schemas.codec import Codec
+from schemas.envelope import Message
+from schemas.histories import message_of
+
+# The table that tells the newest version of an aggregate that no database gates.
+TABLE_BY_TYPE = {"inventory": "stock", "sagas": "order_sagas"}
+# Between two looks at an index that is a moment behind.
+PAUSE_S = 0.05
+
+
+class Histories:
+    """Every read begins with the version that it must end at, so neither gap nor repeat can show at the seam."""
+
+    def __init__(self, reader: Reader, orders: OrderService, codec: Codec) -> None:
+        self._reader, self._orders, self._codec = reader, orders, codec
+
+    async def of_order(self, order_id: str, from_version: int = 1) -> list[Message]:
+        """All events of an order; empty for an unknown one.
+
+        1. The head says where the history ends. 2. The index gives what it has, dense from the start.
+        3. The outbox gives the rest up to the head: all of it while no worker answers. Raises HistoryBroken.
+        """
+        head = await asyncio.to_thread(self._orders.version, order_id)
+        if head < from_version:
+            return []
+        try:
+            events = await self._indexed("orders", order_id, from_version, head)
+        except Problem:
+            # Nobody owns the partition just now; outbox rows are kept until the index covers them.
+            events = []
+        next_version = from_version + len(events)
+        if next_version <= head:
+            events += await asyncio.to_thread(self._orders.tail, order_id, next_version, head)
+        return events
+
+    async def of_single_writer(self, aggregatetype: str, aggregate_id: str, wait_s: float) -> list[Message]:
+        """All events of a SKU or a saga, to the version that its table shows; empty for an unknown one.
+
+        Raises the problem 503 when the index does not reach that version in time.
+        """
+        row = await self._reader.row(Wanted(TABLE_BY_TYPE[aggregatetype], aggregate_id))
+        if row is None:
+            return []
+        head = int(row["value"]["version"])
+        events: list[Message] = []
+        for _ in range(1 + round(wait_s / PAUSE_S)):
+            events += await self._indexed(aggregatetype, aggregate_id, len(events) + 1, head)
+            if len(events) == head:
+                return events
+            await asyncio.sleep(PAUSE_S)
+        raise unavailable(
+            "history-behind", f"{aggregatetype}/{aggregate_id}: {len(events)} of {head} events are indexed"
+        )
+
+    async def last_of_single_writer(self, aggregatetype: str, aggregate_id: str, past: Past) -> Message | None:
+        """The last event of a SKU or a saga by then; None where there was none, or no such version yet.
+
+        Record times never go back within an aggregate, so the moment is found by halving: a hot SKU's 100,000 events
+        cost 17 looks. Raises the problem 503 for an event that the index does not have yet.
+        """
+        row = await self._reader.row(Wanted(TABLE_BY_TYPE[aggregatetype], aggregate_id))
+        head = 0 if row is None else int(row["value"]["version"])
+        if past.version is not None:
+            return await self._one(aggregatetype, aggregate_id, past.version) if past.version <= head else None
+        found, low, high = None, 0, head
+        while low < high:
+            middle = (low + high + 1) // 2
+            event = await self._one(aggregatetype, aggregate_id, middle)
+            if past.holds(event):
+                found, low = event, middle
+            else:
+                high = middle - 1
+        return found
+
+    async def _one(self, aggregatetype: str, aggregate_id: str, version: int) -> Message:
+        events = await self._indexed(aggregatetype, aggregate_id, version, version)
+        if not events:
+            raise unavailable("history-behind", f"{aggregatetype}/{aggregate_id}: version {version} is not indexed yet")
+        return events[0]
+
+    async def _indexed(self, aggregatetype: str, aggregate_id: str, first: int, last: int) -> list[Message]:
+        """What the index has from `first` on without a gap. Raises the problem 503, and HistoryBroken for a stranger."""
+        rows = await self._reader.history(aggregatetype, aggregate_id, first, last)
+        events = [message_of(row, self._codec) for row in rows]
+        for event in events:
+            if (event.envelope.aggregatetype, event.envelope.subject) != (aggregatetype, aggregate_id):
+                raise HistoryBroken(f"{aggregatetype}/{aggregate_id}", last, [])
+        numbered = takewhile(lambda pair: pair[1].envelope.version == pair[0], enumerate(events, start=first))
+        return [event for _, event in numbered]

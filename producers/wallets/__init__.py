@@ -1,0 +1,1 @@
+"""Wallets: money that customers left with us; kept in the payments database."""

@@ -1,0 +1,37 @@
+"""One event of a history as the index of histories keeps it and tells it: the record itself, in JSON.
+
+A row is `{"partition", "offset", "headers": {name: text}, "payload": base64}`: what lies in Kafka, undecoded, so that
+each reader decodes it with its own codec and an index never has to be rebuilt for a new version of a message.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from schemas.codec import Codec
+from schemas.envelope import Message
+from schemas.errors import Undecodable
+from schemas.records import decode_record
+
+Row = dict[str, Any]
+
+
+def to_row(partition: int, offset: int, headers: list[tuple[str, bytes | None]], value: bytes) -> Row:
+    """The row of a record. Raises Undecodable for headers that are no UTF-8 text."""
+    try:
+        texts = {name: text.decode() for name, text in headers if text is not None}
+    except UnicodeDecodeError as wrong:
+        raise Undecodable(f"a header is no UTF-8: {wrong}") from wrong
+    return {"partition": partition, "offset": offset, "headers": texts, "payload": base64.b64encode(value).decode()}
+
+
+def message_of(row: Row, codec: Codec) -> Message:
+    """The event of a row. Raises Undecodable, also for what is no row."""
+    try:
+        headers = [(name, text.encode()) for name, text in row["headers"].items()]
+        payload = base64.b64decode(row["payload"], validate=True)
+    except (KeyError, TypeError, AttributeError, binascii.Error, ValueError) as wrong:
+        raise Undecodable(f"this is no row of a history: {wrong}") from wrong
+    return decode_record(headers, payload, codec)

@@ -1,0 +1,1 @@
+"""Histories: every event by (aggregate, version), so that one aggregate is read without reading its neighbours."""

@@ -1,0 +1,239 @@
+"""One partition of the event topics, read from end to end: what its own records break, and who disagrees with them.
+
+Heads and rows are read before the topics' ends are taken. So a topic is never behind what was compared with it but by
+records on their way, and each is compared at the version that it states, when the fold passes that version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from producers.orders.aggregate import ORDERS
+from producers.payments.aggregate import payment_aggregate
+from producers.store.deciding import Aggregate
+from schemas.codec import Codec
+from schemas.envelope import Message
+from schemas.errors import Undecodable
+from schemas.partitioning import partition_of
+from schemas.records import decode_record
+from schemas.topics import PARTITIONS
+from streams.errors import StreamError
+from streams.read_models.table_of_tables import READ_MODELS
+from tally.audit.report import Finding
+from tally.reading.reader import Record
+
+Row = dict[str, Any]
+Key = tuple[str, str]
+
+REMEDY = {
+    "records-are-readable": "find who wrote it (`tally consume TOPIC -p N -o OFFSET -n 1`); readers hold at it",
+    "keys-are-subjects": "find who wrote it; readers of one key miss it: copy the topic to a new one without it",
+    "versions-are-dense": "if the outbox still holds the event: `tally outbox redrive`; else restore the topic",
+    "published-once": "readers drop repeats; find the producer that is not idempotent",
+    "histories-do-not-fork": "two writers had one aggregate: stop both, decide which history stands, copy the topic",
+    "heads-agree": "is the connector behind? `tally outbox status`; else the row or the topic was changed by hand",
+    "snapshots-are-folds": "rebuild the head row from its history",
+    "tables-agree": "is the worker behind? `tally groups lag`; else rebuild the table",
+    "topics-keep-all": "set it back at once; what is gone comes back from a backup only",
+}
+_DIGEST_BYTES = 8
+_UNSEEN = bytes(_DIGEST_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A head row: version and snapshot with the version of its form."""
+
+    version: int
+    snapshot: Row
+    snapshot_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What else holds state of this partition: head rows by (type, id), rows of read models by (table, key).
+
+    `gated` are the types whose database was read; None for the rows of all tables where no worker serves them.
+    """
+
+    heads: dict[Key, Head] = field(default_factory=dict)
+    rows: dict[str, dict[str, Row]] | None = None
+    gated: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class _History:
+    """What is kept of one aggregate: 8 bytes of each event, zeros where a version lacked."""
+
+    digests: bytearray = field(default_factory=bytearray)
+    broken: bool = False
+
+    @property
+    def version(self) -> int:
+        return len(self.digests) // _DIGEST_BYTES
+
+    def digest(self, version: int) -> bytes:
+        return bytes(self.digests[(version - 1) * _DIGEST_BYTES : version * _DIGEST_BYTES])
+
+
+class Scan:
+    """Takes the records of one partition number of all event topics, in order within each; then `finish`."""
+
+    def __init__(self, codec: Codec, partition: int, kept: Kept) -> None:
+        self._codec, self._partition, self._kept = codec, partition, kept
+        self._histories: dict[Key, _History] = {}
+        self._states: dict[Key, Any] = {}
+        self._rows: dict[Key, Row] = {}
+        self.findings: list[Finding] = []
+        self.records = self.snapshots = self.compared_rows = 0
+
+    @property
+    def aggregates(self) -> int:
+        """How many histories were seen."""
+        return len(self._histories)
+
+    def take(self, record: Record) -> None:
+        """Looks at one record."""
+        self.records += 1
+        place = f"{record.topic}/{record.partition}/{record.offset}"
+        try:
+            message = decode_record(record.headers, record.value, self._codec)
+        except Undecodable as error:
+            self._say("records-are-readable", place, error.reason)
+            return
+        envelope = message.envelope
+        of = f"{envelope.aggregatetype}/{envelope.subject}"
+        if record.key != envelope.subject.encode() or record.topic != f"{envelope.aggregatetype}.events":
+            self._say("keys-are-subjects", place, f"holds an event of {of} under another key or topic")
+        elif partition_of(envelope.subject.encode(), PARTITIONS) != record.partition:
+            self._say("keys-are-subjects", place, f"{of} does not belong into this partition")
+        if envelope.version is None or envelope.version < 1:
+            self._say("versions-are-dense", place, f"an event of {of} without a version")
+        elif self._comes_next(message, record, of):
+            self._fold(message)
+
+    def finish(self) -> list[Finding]:
+        """All findings, with what else holds state and the topics do not."""
+        for (kind, id_), head in self._kept.heads.items():
+            history = self._histories.get((kind, id_))
+            version = 0 if history is None else history.version
+            if version < head.version:
+                self._say("heads-agree", f"{kind}/{id_}", f"the head is at {head.version}, the topic at {version}")
+        for table, rows in (self._kept.rows or {}).items():
+            kind = _TYPE_BY_TABLE[table]
+            for key, row in rows.items():
+                history = self._histories.get((kind, key))
+                if history is None or history.version < row["version"]:
+                    version = 0 if history is None else history.version
+                    self._say(
+                        "tables-agree", f"{table}/{key}", f"the row is at {row['version']}, the topic at {version}"
+                    )
+        self.findings += self._lacking()
+        return self.findings
+
+    def _comes_next(self, message: Message, record: Record, of: str) -> bool:
+        envelope = message.envelope
+        history = self._histories.setdefault((envelope.aggregatetype, envelope.subject), _History())
+        version, seen = envelope.version or 0, history.version
+        content = envelope.id.encode() + (record.value or b"")
+        digest = blake2b(content, digest_size=_DIGEST_BYTES).digest()
+        place = f"{of}@{version}"
+        if version == seen + 1:
+            history.digests += digest
+            return not history.broken
+        if version <= seen and history.digest(version) == digest:
+            self._say(
+                "published-once", place, f"stands again at offset {record.offset} of partition {record.partition}"
+            )
+            return False
+        # From here on the fold of this history says nothing.
+        history.broken = True
+        if version > seen:
+            self._say("versions-are-dense", of, f"version {seen + 1} lacks before version {version}")
+            history.digests += _UNSEEN * (version - seen - 1) + digest
+        elif history.digest(version) == _UNSEEN:
+            self._say("versions-are-dense", place, f"stands behind version {seen}")
+        else:
+            self._say("histories-do-not-fork", place, f"another event stands at offset {record.offset}")
+        return False
+
+    def _fold(self, message: Message) -> None:
+        envelope = message.envelope
+        key = (envelope.aggregatetype, envelope.subject)
+        head = self._kept.heads.get(key)
+        if head is not None and (envelope.version or 0) <= head.version:
+            self._fold_state(key, head, message)
+        for table in _TABLES_BY_TYPE.get(envelope.aggregatetype, ()):
+            self._fold_row(table, message)
+
+    def _fold_state(self, key: Key, head: Head, message: Message) -> None:
+        aggregate = _aggregate(*key)
+        state = aggregate.evolve(self._states.get(key, aggregate.initial), message.body)
+        if message.envelope.version != head.version:
+            self._states[key] = state
+            return
+        self._states.pop(key, None)
+        self.snapshots += 1
+        try:
+            same = aggregate.form.load(head.snapshot, head.snapshot_version) == state
+        except (LookupError, TypeError, ValueError) as error:
+            self._say("snapshots-are-folds", "/".join(key), f"the snapshot cannot be read: {error}")
+            return
+        if not same:
+            self._say("snapshots-are-folds", "/".join(key), f"the snapshot at version {head.version} is not the fold")
+
+    def _fold_row(self, table: str, message: Message) -> None:
+        if self._kept.rows is None:
+            return
+        key, model = (table, message.envelope.subject), _MODELS[table]
+        there = self._kept.rows[table].get(message.envelope.subject)
+        if there is None or (message.envelope.version or 0) > there["version"]:
+            return
+        try:
+            row = model.evolve(self._rows.get(key), message)
+        except StreamError as error:
+            self._say("tables-agree", "/".join(key), f"the history does not fold: {error}")
+            return
+        if row is None or row["version"] != there["version"]:
+            self._rows[key] = row or self._rows[key]
+            return
+        self._rows.pop(key, None)
+        self.compared_rows += 1
+        if row != there:
+            differing = sorted(name for name in {*row, *there} if row.get(name) != there.get(name))
+            self._say("tables-agree", "/".join(key), f"differs from the fold in {', '.join(differing)}")
+
+    def _lacking(self) -> Iterator[Finding]:
+        """Aggregates that a database or a table should know and does not."""
+        rows = self._kept.rows
+        for kind, id_ in self._histories:
+            if kind in self._kept.gated and (kind, id_) not in self._kept.heads:
+                yield _finding("heads-agree", f"{kind}/{id_}", "has events and no head row")
+            for table in _TABLES_BY_TYPE.get(kind, ()):
+                if rows is not None and id_ not in rows[table]:
+                    yield _finding("tables-agree", f"{table}/{id_}", "has events and no row")
+
+    def _say(self, check: str, place: str, message: str) -> None:
+        self.findings.append(_finding(check, place, message))
+
+
+def _finding(check: str, place: str, message: str) -> Finding:
+    return Finding(check, place, f"{message}; {REMEDY[check]}")
+
+
+def _aggregate(kind: str, id_: str) -> Aggregate[Any]:
+    return ORDERS if kind == "orders" else payment_aggregate(id_)
+
+
+# Whose expected versions a database gates.
+GATED = frozenset({"orders", "payments"})
+# A table with one row for each aggregate of one event topic; a re-keyed one follows no event topic.
+_MODELS = {model.name: model for model in READ_MODELS if model.topic.endswith(".events")}
+_TYPE_BY_TABLE = {name: model.topic.removesuffix(".events") for name, model in _MODELS.items()}
+_TABLES_BY_TYPE = {
+    kind: tuple(name for name, of in _TYPE_BY_TABLE.items() if of == kind) for kind in set(_TYPE_BY_TABLE.values())
+}
+TABLES = tuple(_MODELS)

@@ -1,0 +1,119 @@
+"""A participant's server that crashes, is away for a while, or comes back from an older backup."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from two_phase_pair import Pair
+
+from producers.store.connections import PoolSize, open_pool
+from producers.store.migrating import migrate
+from producers.two_phase.participant import Outcome
+from tally.local.databases import ServiceDatabase
+from tally.local.postgres import Postgres
+
+
+@dataclass
+class Apart:
+    """Payments on a server of its own."""
+
+    server: Postgres
+    pair: Pair
+
+    def kill_and_restart(self) -> None:
+        self.server.kill()
+        self.server.launch()
+        self.server.wait_ready()
+
+
+@pytest.fixture(scope="module")
+def payments_server() -> Iterator[tuple[Postgres, str]]:
+    with tempfile.TemporaryDirectory(prefix="tally-tests-") as folder:
+        Path(folder).chmod(0o755)
+        server = Postgres(Path(folder), durable=False)
+        try:
+            server.start()
+            database = server.create_services()["payments"]
+            migrate("payments", database.owner_url)
+            yield server, database.service_url
+        finally:
+            server.stop()
+            server.remove_data()
+
+
+@pytest.fixture
+def apart(orders_database: ServiceDatabase, payments_server: tuple[Postgres, str]) -> Iterator[Apart]:
+    server, payments_url = payments_server
+    orders_pool = open_pool(orders_database.service_url, "orders")
+    payments_pool = open_pool(payments_url, "payments", PoolSize(0, 4))
+    pair = Pair(orders_database.service_url, payments_url, orders_pool, payments_pool)
+    yield Apart(server, pair)
+    for process in pair.processes:
+        process.kill()
+        process.communicate()
+    for participant in pair.participants.values():
+        for prepared in participant.prepared():
+            participant.resolve(prepared.identifier, Outcome.ABORT)
+    orders_pool.close()
+    payments_pool.close()
+
+
+@pytest.mark.parametrize("step", ["after prepare payments", "after decision", "after commit orders"])
+def test_a_participants_server_that_crashes_keeps_what_it_prepared(apart: Apart, step: str) -> None:
+    pair = apart.pair
+    process, id_ = pair.start(step, signal.SIGKILL)
+    process.wait(30)
+    apart.kill_and_restart()
+    pair.recovery().run_pass()
+    assert pair.prepared() == []
+    is_committed = step != "after prepare payments"
+    assert pair.there(id_) == (is_committed, is_committed)
+
+
+def test_a_participant_out_of_reach_keeps_the_transaction_open_until_it_is_back(apart: Apart) -> None:
+    pair = apart.pair
+    process, id_ = pair.start("after decision", signal.SIGKILL)
+    process.wait(30)
+    apart.server.stop()
+    recovery = pair.recovery()
+    found = recovery.run_pass()
+    assert found.out_of_reach == ["payments"]
+    assert len(pair.decisions.open()) == 1
+    apart.server.launch()
+    apart.server.wait_ready()
+    recovery.run_pass()
+    assert pair.decisions.open() == []
+    assert pair.there(id_) == (True, True)
+
+
+def test_a_participant_restored_from_an_older_backup_is_told_as_damage(apart: Apart) -> None:
+    pair, data = apart.pair, apart.server.place.data
+    backup = data.with_name("postgres.backup")
+    apart.server.stop()
+    subprocess.run(["cp", "-a", str(data), str(backup)], check=True)
+    apart.server.launch()
+    apart.server.wait_ready()
+    known = {decision.transaction for decision in pair.decisions.committed("payments")}
+    process, id_ = pair.start("after forget", signal.SIGKILL)
+    process.wait(30)
+    assert pair.there(id_) == (True, True)
+    apart.server.stop()
+    subprocess.run(["rm", "-rf", str(data)], check=True)
+    backup.rename(data)
+    apart.server.launch()
+    apart.server.wait_ready()
+    recovery = pair.recovery()
+    (lost,) = {decision.transaction for decision in pair.decisions.committed("payments")} - known
+    # Commits of the tests before stand in the same table, and in another payments database.
+    missing = recovery.verify("payments")
+    assert lost in missing
+    assert recovery.verify("payments") == []
+    damaged = {decision.transaction: decision.damage for decision in pair.decisions.damaged()}
+    assert damaged[lost] == {"payments": "HEURISTIC_ROLLBACK"}
+    assert all(pair.decisions.forget(transaction) for transaction in damaged)

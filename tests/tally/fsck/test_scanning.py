@@ -1,0 +1,205 @@
+"""Each fault that can be planted in a partition is found, with its place and its remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from producers.orders.aggregate import ORDERS
+from schemas.codec import AvroCodec
+from schemas.envelope import Envelope, Message
+from schemas.messages import (
+    OrderCancelled,
+    OrderConfirmed,
+    OrderCreated,
+    OrderLine,
+    StockReceived,
+    StockReserved,
+    wire_type,
+)
+from schemas.partitioning import partition_of
+from schemas.records import encode_record
+from streams.read_models.table_of_tables import read_model
+from tally.audit.report import Finding
+from tally.fsck.scanning import REMEDY, Head, Kept, Row, Scan
+from tally.reading.reader import Record
+
+CODEC = AvroCodec()
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+ORDER, SKU = "o1", "sku-3"
+PARTITION = partition_of(ORDER.encode(), 4)
+CREATED = OrderCreated("guest", "GBP", (OrderLine(1, SKU, 6, 255),), 1530, "card", "tok_ok")
+
+
+def event(body: Any, version: int, kind: str = "orders", subject: str = ORDER, id_: str = "") -> Message:
+    id_ = id_ or f"{kind}-{subject}-{version}"
+    return Message(Envelope(id_, wire_type(type(body)), "/t", kind, subject, version, NOON, "c", "c"), body)
+
+
+@dataclass
+class Partition:
+    """The records of one partition and what else holds their state: sound, until a fault is planted."""
+
+    messages: list[Message]
+    kept: Kept = field(default_factory=Kept)
+    records: list[Record] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for message in self.messages:
+            self.write(message)
+
+    def write(self, message: Message, **changes: Any) -> None:
+        key, value, headers = encode_record(message, CODEC)
+        topic = f"{message.envelope.aggregatetype}.events"
+        record = Record(topic, PARTITION, len(self.records), 0, key, value, list(headers))
+        self.records.append(replace(record, **changes))
+
+    def findings(self) -> list[Finding]:
+        scan = Scan(CODEC, PARTITION, self.kept)
+        for record in self.records:
+            scan.take(record)
+        return scan.finish()
+
+    def said(self) -> list[tuple[str, str]]:
+        found = self.findings()
+        assert all(finding.message.endswith(REMEDY[finding.check]) for finding in found)
+        return [(finding.check, finding.place) for finding in found]
+
+
+def sku() -> str:
+    """A SKU that lies in the order's partition."""
+    return next(name for name in (f"sku-{n}" for n in range(100)) if partition_of(name.encode(), 4) == PARTITION)
+
+
+@pytest.fixture
+def sound() -> Partition:
+    """An order with two events and a SKU with two, with head row and table rows."""
+    messages = [
+        event(CREATED, 1),
+        event(StockReceived(10, None, 10, 0), 1, "inventory", sku()),
+        event(StockReserved(ORDER, 1, 6, 10, 6), 2, "inventory", sku()),
+        event(OrderConfirmed(), 2),
+    ]
+    state = ORDERS.evolve(ORDERS.evolve(ORDERS.initial, CREATED), OrderConfirmed())
+    rows: dict[str, dict[str, Row]] = {"orders": {}, "stock": {}}
+    for message in messages:
+        table = "orders" if message.envelope.aggregatetype == "orders" else "stock"
+        row = read_model(table).evolve(rows[table].get(message.envelope.subject), message)
+        assert row is not None
+        rows[table][message.envelope.subject] = row
+    return Partition(
+        messages, Kept({("orders", ORDER): Head(2, ORDERS.form.to_json(state), 1)}, rows, frozenset({"orders"}))
+    )
+
+
+def test_a_sound_partition_has_no_findings(sound: Partition) -> None:
+    assert sound.said() == []
+
+
+def test_what_was_compared_is_counted(sound: Partition) -> None:
+    scan = Scan(CODEC, PARTITION, sound.kept)
+    for record in sound.records:
+        scan.take(record)
+    assert (scan.records, scan.aggregates, scan.snapshots, scan.compared_rows) == (4, 2, 1, 2)
+
+
+def test_events_newer_than_head_and_rows_are_no_fault(sound: Partition) -> None:
+    sound.write(event(OrderCancelled("LATE"), 3))
+    assert sound.said() == []
+
+
+@pytest.mark.parametrize(
+    "value", [None, b"", b"\x00\x00\x00\x00\x07", b"{}", CODEC.encode(CREATED)[:-1], CODEC.encode(CREATED) + b"\x00"]
+)
+def test_bytes_that_cannot_be_read_are_found(sound: Partition, value: bytes | None) -> None:
+    sound.write(event(CREATED, 3), value=value)
+    assert sound.said() == [("records-are-readable", f"orders.events/{PARTITION}/4")]
+
+
+def test_an_event_under_another_key_topic_or_partition_is_found(sound: Partition) -> None:
+    sound.write(event(OrderCancelled("x"), 3), key=b"other")
+    sound.write(event(OrderCancelled("x"), 4), topic="payments.events")
+    sound.write(event(OrderCancelled("x"), 5), partition=(PARTITION + 1) % 4)
+    assert sound.said()[:2] == [
+        ("keys-are-subjects", f"orders.events/{PARTITION}/4"),
+        ("keys-are-subjects", f"payments.events/{PARTITION}/5"),
+    ]
+    assert sound.said()[2][0] == "keys-are-subjects"
+
+
+def test_a_gap_is_found_once_and_names_what_lacks(sound: Partition) -> None:
+    for version in (5, 6, 7):
+        sound.write(event(OrderCancelled("x"), version))
+    (found,) = sound.findings()
+    assert (found.check, found.place) == ("versions-are-dense", "orders/o1")
+    assert found.message.startswith("version 3 lacks before version 5")
+
+
+def test_an_event_that_stands_behind_its_successor_is_found(sound: Partition) -> None:
+    sound.write(event(OrderCancelled("x"), 4))
+    sound.write(event(OrderCancelled("x"), 3))
+    assert sound.said() == [("versions-are-dense", "orders/o1"), ("versions-are-dense", "orders/o1@3")]
+
+
+def test_an_event_without_a_version_is_found(sound: Partition) -> None:
+    message = event(OrderCancelled("x"), 3)
+    sound.write(Message(replace(message.envelope, version=None), message.body))
+    assert sound.said() == [("versions-are-dense", f"orders.events/{PARTITION}/4")]
+
+
+def test_an_event_that_stands_twice_is_found(sound: Partition) -> None:
+    sound.write(event(CREATED, 1))
+    assert sound.said() == [("published-once", "orders/o1@1")]
+
+
+@pytest.mark.parametrize("other", [event(OrderCancelled("y"), 2), event(OrderConfirmed(), 2, id_="other")])
+def test_a_version_seen_already_with_other_content_is_found(sound: Partition, other: Message) -> None:
+    sound.write(other)
+    assert sound.said() == [("histories-do-not-fork", "orders/o1@2")]
+
+
+def test_a_head_beyond_its_topic_is_found(sound: Partition) -> None:
+    head = sound.kept.heads["orders", ORDER]
+    sound.kept.heads["orders", ORDER] = replace(head, version=3)
+    sound.kept.heads["payments", "p9"] = replace(head, version=1)
+    assert sound.said() == [("heads-agree", "orders/o1"), ("heads-agree", "payments/p9")]
+
+
+def test_a_history_without_a_head_row_is_found(sound: Partition) -> None:
+    del sound.kept.heads["orders", ORDER]
+    assert sound.said() == [("heads-agree", "orders/o1")]
+
+
+@pytest.mark.parametrize("change", [{"status": "CREATED"}, {"total_minor": 1}, {"lines": []}])
+def test_a_snapshot_that_is_not_the_fold_is_found(sound: Partition, change: dict[str, Any]) -> None:
+    sound.kept.heads["orders", ORDER].snapshot.update(change)
+    assert sound.said() == [("snapshots-are-folds", "orders/o1")]
+
+
+@pytest.mark.parametrize(("snapshot", "form"), [({}, 1), ({"status": "CREATED"}, 9)])
+def test_a_snapshot_that_cannot_be_read_is_found(sound: Partition, snapshot: Row, form: int) -> None:
+    sound.kept.heads["orders", ORDER] = Head(2, snapshot, form)
+    assert sound.said() == [("snapshots-are-folds", "orders/o1")]
+
+
+@pytest.mark.parametrize(("table", "change"), [("orders", {"status": "SHIPPED"}), ("stock", {"on_hand": 11})])
+def test_a_row_that_is_not_the_fold_is_found_by_its_field(sound: Partition, table: str, change: Row) -> None:
+    assert sound.kept.rows is not None
+    key = ORDER if table == "orders" else sku()
+    sound.kept.rows[table][key].update(change)
+    (found,) = sound.findings()
+    assert (found.check, found.place) == ("tables-agree", f"{table}/{key}")
+    assert found.message.startswith(f"differs from the fold in {next(iter(change))}")
+
+
+def test_a_row_that_lacks_or_has_no_history_or_runs_ahead_is_found(sound: Partition) -> None:
+    assert sound.kept.rows is not None
+    sound.kept.rows["orders"]["ghost"] = {"version": 1}
+    sound.kept.rows["stock"][sku()]["version"] = 9
+    del sound.kept.rows["orders"][ORDER]
+    assert sorted(sound.said()) == sorted(
+        [("tables-agree", "orders/ghost"), ("tables-agree", f"stock/{sku()}"), ("tables-agree", "orders/o1")]
+    )
