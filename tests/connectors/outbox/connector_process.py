@@ -1,5 +1,6 @@
 """The connector as a process of its own, to be killed; arguments are those of its command line.
 
+Without these it is the command itself:
 `TEST_KILL_AT` "step" or "step:N" kills it with SIGKILL at the N-th time that it comes by; `TEST_PART_ROWS` is the size of the parts
 in which a large transaction is sent.
 """
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from connectors.outbox import Window, run
-from connectors.outbox.standalone import config_of
+from connectors.outbox.standalone import config_of, main_standalone
 from connectors.outbox.steps import Step
 
 
@@ -30,6 +31,8 @@ def killer(wanted: str) -> Callable[[Step], None]:
 
 
 def main() -> int:
+    if not {"TEST_KILL_AT", "TEST_PART_ROWS"} & os.environ.keys():
+        return main_standalone(sys.argv[1:])
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     part_rows_max = int(os.environ.get("TEST_PART_ROWS", Window().part_rows_max))

@@ -27,7 +27,9 @@ def cut_again_and_again(outbox: Any, wait_until: Callable[..., Any], cuts: int) 
             outbox.insert(cut * 400 + 1, cut * 400 + 400, rows_a_transaction=1 + cut % 7)
             lost = running.metrics.reconnects_total
             link.cut()
-            wait_until(lambda lost=lost: running.metrics.reconnects_total > lost, "noticed")
+            wait_until(
+                lambda lost=lost: running.metrics.reconnects_total > lost and running.metrics.ready, "streaming again"
+            )
         running.until_rows(cuts * 400)
         assert running.end() == 0
     assert numbers(outbox) == list(range(1, cuts * 400 + 1))
