@@ -131,6 +131,9 @@ class App(faust.App):
 
     # -- Faust's hooks
 
+    def _create_directories(self) -> None:
+        """None: a persistent store makes its own, and an app without one leaves nothing where it was started."""
+
     def _new_consumer(self) -> Any:
         consumer = super()._new_consumer()
         consumer.batches.timers = self._timers
