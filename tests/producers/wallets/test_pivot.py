@@ -66,7 +66,9 @@ class Shop:
         return command
 
     def types(self, order_id: str) -> list[str]:
-        return [event.envelope.type for event in self.order_service.history(order_id)]
+        return [
+            event.envelope.type for event in self.order_service.tail(order_id, 1, self.order_service.version(order_id))
+        ]
 
     def balance(self, customer_id: str) -> int:
         return self.wallets.find(customer_id)[0].balance_minor
