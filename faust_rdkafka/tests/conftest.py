@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -214,6 +215,30 @@ def until() -> Callable[..., None]:
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture
+def kill_at_random(until: Callable[..., None]) -> Callable[..., None]:
+    """Kill a run's worker again and again, each time after some progress at a moment that the seed picks; then check it."""
+
+    def kill(run: Any, kills: int, seed: int = 7) -> None:
+        chance = random.Random(seed)
+        process = run.start()
+        for _ in range(kills):
+            before = run.done()
+            until(lambda before=before: run.done() > before or run.finished())
+            try:
+                process.wait(chance.uniform(0, 0.15))
+            except subprocess.TimeoutExpired:  # it still runs at the random moment, as it should
+                process.kill()
+            process.wait()
+            process = run.start()
+        until(run.finished, 60)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        run.check()
+
+    return kill
 
 
 @pytest.fixture

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import orjson
 import pytest
+from faust_apps import eventually, make_app
 
 import faust_rdkafka
 from faust_rdkafka import App, BatchSchema, RawRecord
-
-
-async def eventually(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
-    """The first true answer; for what other threads or the broker bring about."""
-    async with asyncio.timeout(within_s):
-        while not (answer := condition()):  # noqa: ASYNC110  nothing here signals
-            await asyncio.sleep(0.01)
-        return answer
-
-
-def make_app(broker: Any, **options: Any) -> App:
-    return App(broker.name("app"), broker=broker.url, instance="0", web_enabled=False, **options)
 
 
 async def test_keys_headers_and_timestamps_go_round(broker: Any, running: Any) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import collections
-import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -87,35 +85,21 @@ def test_a_worker_killed_many_times_at_each_step_does_each_command_once(broker: 
     kill_at_each_step(Run(broker, workers, 20_000, records_max="20"), until, rounds=10)
 
 
-def kill_and_restart(run: Run, until: Any, kills: int) -> None:
-    chance = random.Random(7)
-    process = run.start()
-    for _ in range(kills):
-        before = run.done()
-        until(lambda before=before: run.done() > before or run.finished())
-        try:
-            process.wait(chance.uniform(0, 0.15))
-        except subprocess.TimeoutExpired:  # it still runs at the random moment, as it should
-            process.kill()
-        process.wait()
-        process = run.start()
-    until(run.finished, 60)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
-    run.check()
+def test_a_batch_worker_killed_at_random_moments_does_each_command_once(
+    broker: Any, workers: Any, kill_at_random: Any
+) -> None:
+    kill_at_random(Run(broker, workers, 20_000, records_max="50"), kills=6)
 
 
-def test_a_batch_worker_killed_at_random_moments_does_each_command_once(broker: Any, workers: Any, until: Any) -> None:
-    kill_and_restart(Run(broker, workers, 20_000, records_max="50"), until, kills=6)
-
-
-def test_a_record_worker_killed_at_random_moments_does_each_command_once(broker: Any, workers: Any, until: Any) -> None:
-    kill_and_restart(Run(broker, workers, 6_000, mode="record", records_max="20"), until, kills=3)
+def test_a_record_worker_killed_at_random_moments_does_each_command_once(
+    broker: Any, workers: Any, kill_at_random: Any
+) -> None:
+    kill_at_random(Run(broker, workers, 6_000, mode="record", records_max="20"), kills=3)
 
 
 @pytest.mark.slow
-def test_a_worker_killed_many_times_does_each_command_once(broker: Any, workers: Any, until: Any) -> None:
-    kill_and_restart(Run(broker, workers, 300_000, records_max="100"), until, kills=60)
+def test_a_worker_killed_many_times_does_each_command_once(broker: Any, workers: Any, kill_at_random: Any) -> None:
+    kill_at_random(Run(broker, workers, 300_000, records_max="100"), kills=60)
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import collections
-from collections.abc import Callable
 from typing import Any
 
 import orjson
+from faust_apps import eventually, make_app
 
 from faust_rdkafka import App, RawRecord
-
-
-async def eventually(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
-    """The first true answer; for what other threads or the broker bring about."""
-    async with asyncio.timeout(within_s):
-        while not (answer := condition()):  # noqa: ASYNC110  nothing here signals
-            await asyncio.sleep(0.01)
-        return answer
-
-
-def make_app(broker: Any, **options: Any) -> App:
-    return App(broker.name("app"), broker=broker.url, instance="0", web_enabled=False, **options)
 
 
 async def test_take_gives_lists_and_each_record_is_committed_once(broker: Any, running: Any) -> None:

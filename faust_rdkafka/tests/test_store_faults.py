@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import subprocess
 from collections.abc import Callable
@@ -109,32 +108,15 @@ def fold(broker: Any, workers: Any, tmp_path: Path) -> Callable[..., StoredFold]
     return lambda count, **settings: StoredFold(broker, workers, tmp_path, count, **settings)
 
 
-def kill_at_random(run: StoredFold, until: Any, kills: int, seed: int = 11) -> None:
-    chance = random.Random(seed)
-    process = run.start()
-    for _ in range(kills):
-        before = run.done()
-        until(lambda before=before: run.done() > before or run.finished())
-        try:
-            process.wait(chance.uniform(0, 0.15))
-        except subprocess.TimeoutExpired:  # it still runs at the random moment, as it should
-            process.kill()
-        process.wait()
-        process = run.start()
-    until(run.finished, 60)
-    end(process)
-    run.check()
-
-
-def test_a_worker_killed_at_random_moments_keeps_store_and_changelog_equal(fold: Any, until: Any) -> None:
-    kill_at_random(fold(20_000, records_max="50"), until, kills=6)
+def test_a_worker_killed_at_random_moments_keeps_store_and_changelog_equal(fold: Any, kill_at_random: Any) -> None:
+    kill_at_random(fold(20_000, records_max="50"), kills=6, seed=11)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)  # a kill and a start take some five seconds on a busy machine
 @pytest.mark.parametrize("seed", [12, 13])
-def test_a_worker_killed_many_times_keeps_store_and_changelog_equal(fold: Any, until: Any, seed: int) -> None:
-    kill_at_random(fold(200_000, records_max="100"), until, kills=50, seed=seed)
+def test_a_worker_killed_many_times_keeps_store_and_changelog_equal(fold: Any, kill_at_random: Any, seed: int) -> None:
+    kill_at_random(fold(200_000, records_max="100"), kills=50, seed=seed)
 
 
 @pytest.mark.parametrize("place", ["batch", "before store", "after store"])
