@@ -54,8 +54,6 @@ SETTINGS = {
     "group.consumer.session.timeout.ms": "6000",
     "group.consumer.min.heartbeat.interval.ms": "500",
     "group.consumer.heartbeat.interval.ms": "1000",
-    # How often overdue transactions are looked for (10 s): they block read_committed readers until found.
-    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
     # The cleaner's 128 MB would be half of this heap.
     "log.cleaner.dedupe.buffer.size": str(8 * 1024 * 1024),
     "log.cleaner.backoff.ms": "5000",
