@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,21 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def cpu_of_tree(pid: int) -> float:
+    """User and system time so far of a process and all that live under it: servers' children too."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found, todo = 0.0, [pid]
+    while todo:
+        one = todo.pop()
+        found += cpu_seconds(one)
+        todo += children.get(one, [])
+    return found
+
+
 def main(argv: list[str]) -> int:
     """Starts a system, warms it up, measures one order at a time and then the steady rate."""
     parser = argparse.ArgumentParser(prog="python -m bench.orders")
@@ -160,11 +176,13 @@ def main(argv: list[str]) -> int:
             report("one at a time", shop, watcher, idle)
             pids = {name: int(pid) for name, pid in dict(endpoints["pids"]).items()}  # type: ignore[call-overload]
             before, begun = {name: cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
+            whole = cpu_of_tree(pids["supervisor"])
             orders = steadily(shop, given.rate, given.seconds)
             wait_for(watcher, orders, "ORDER_CONFIRMED")
-            lasted = time.monotonic() - begun
+            lasted, whole = time.monotonic() - begun, cpu_of_tree(pids["supervisor"]) - whole
             shares = {name: (cpu_seconds(pid) - before[name]) / lasted for name, pid in pids.items()}
             report(f"{given.rate:g} orders/s of {given.lines} lines", shop, watcher, orders)
+            print(f"  CPU of all processes: {whole / len(orders) * 1000:.0f} ms an order, {whole / lasted:.2f} cores")
             print("  share of a core: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items()))
         finally:
             watcher.ending.set()

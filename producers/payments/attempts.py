@@ -126,7 +126,7 @@ class AttemptRunner:
         taken: list[Attempt] = []
         try:
             if slots:
-                with self._pool.connection() as connection:
+                with self._pool.connection() as connection, lease.one_statement(connection):
                     taken = lease.claim(connection, self._owner, slots, self._settings.lease_s)
         except (psycopg.OperationalError, PoolTimeout) as error:
             # The database is away; the next look tries again, and probes tell of it meanwhile.
@@ -155,8 +155,7 @@ class AttemptRunner:
 
     def _attempt(self, attempt: Attempt) -> None:
         aggregate = payment_aggregate(attempt.payment_id)
-        with self._unit() as unit:
-            state = load(unit, aggregate, attempt.payment_id).state
+        state = aggregate.state_of(attempt.head)
         decision = aggregate.decide(state, attempt.command.body)
         result = self._call(attempt, state, decision.call) if isinstance(decision, Postponed) else None
         self._settings.reached("called")
@@ -206,25 +205,25 @@ class AttemptRunner:
         command = restamp(attempt.command, self._settings.clock())
         loaded = load(unit, aggregate, attempt.payment_id)
         bodies = () if result is None else decide_result(loaded.state, result, _reason(attempt), attempt.payment_id)
-        events = record(unit, aggregate, loaded, bodies, command)
         state = loaded.state
         for body in bodies:
             state = aggregate.evolve(state, body)
         decision = aggregate.decide(state, command.body)
-        if isinstance(decision, Postponed):
-            # The provider was further than we knew (captured, and now to be refunded): on with the next call.
-            lease.put_back(unit.connection, attempt, self._owner, f"next: {decision.call}", 0.0)
-            return
-        refused = isinstance(decision, Refused)
-        answer = Answer(
-            outcome=OUTCOME_REFUSED if refused else OUTCOME_DONE,
-            reason=decision.reason if isinstance(decision, Refused) else None,
-            version=loaded.head.version + len(events),
-            events=tuple(event.envelope.id for event in events),
-            aggregate=loaded.head.name,
-        )
-        finish(unit, command, answer, aggregate.source)
-        lease.close(unit.connection, attempt)
+        with unit.together():
+            events = record(unit, aggregate, loaded, bodies, command)
+            if isinstance(decision, Postponed):
+                # The provider was further than we knew (captured, and now to be refunded): on with the next call.
+                lease.put_back(unit.connection, attempt, self._owner, f"next: {decision.call}", 0.0)
+                return
+            answer = Answer(
+                outcome=OUTCOME_REFUSED if isinstance(decision, Refused) else OUTCOME_DONE,
+                reason=decision.reason if isinstance(decision, Refused) else None,
+                version=loaded.head.version + len(events),
+                events=tuple(event.envelope.id for event in events),
+                aggregate=loaded.head.name,
+            )
+            finish(unit, command, answer, aggregate.source)
+            lease.close(unit.connection, attempt)
 
     def _put_back(self, attempt: Attempt, error: str) -> None:
         try:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from producers.store.connections import Connection
 from producers.store.kept_commands import command_from_json, command_to_json
+from producers.store.port import Head
+from producers.store.postgres import head_of
 from schemas.envelope import Message
 from schemas.messages import VoidPayment, wire_type
 
@@ -22,7 +27,10 @@ ANSWERED = "answered: "
 _VOID = wire_type(VoidPayment)
 
 _NOTE = """
-insert into attempts (id, payment_id, command_type, command) values (%s, %s, %s, %s) on conflict (id) do nothing
+with noted as (
+    insert into attempts (id, payment_id, command_type, command) values (%s, %s, %s, %s)
+    on conflict (id) do nothing returning id)
+select exists (select from noted), pg_notify(%s, '')
 """
 # A void must not wait for the pause before the next try of what it voids.
 _HURRY = "update attempts set due_at = clock_timestamp() where payment_id = %s and state = 'OPEN' and id <> %s"
@@ -30,7 +38,7 @@ _HURRY = "update attempts set due_at = clock_timestamp() where payment_id = %s a
 # A lease that ended by itself says nothing of its call, whatever the try before it ended with.
 _CLAIM = """
 with due as (
-    select b.id, b.lease_owner is null and starts_with(coalesce(b.last_error, ''), %(answered)s) as answered
+    select b.id, b.payment_id, b.lease_owner is null and starts_with(coalesce(b.last_error, ''), %(answered)s) as answered
     from attempts b
     where b.state = 'OPEN' and b.due_at <= clock_timestamp()
       and (b.lease_until is null or b.lease_until < clock_timestamp())
@@ -40,11 +48,11 @@ with due as (
     order by b.due_at limit %(limit)s for update skip locked)
 update attempts a
 set lease_owner = %(owner)s, lease_until = clock_timestamp() + %(lease_s)s * interval '1 second', tries = tries + 1
-from due where a.id = due.id
+from due left join heads h on h.aggregatetype = 'payments' and h.aggregateid = due.payment_id where a.id = due.id
 returning a.id::text, a.command, a.tries, due.answered, (
     select v.command -> 'body' ->> 'reason' from attempts v
     where v.payment_id = a.payment_id and v.state = 'OPEN' and v.command_type = %(void)s and v.id <> a.id
-    order by v.seq limit 1)
+    order by v.seq limit 1), h.version, h.snapshot, h.snapshot_version, h.recorded_at
 """
 _HOLD = "select 1 from attempts where id = %s and lease_owner = %s and state = 'OPEN' for update"
 _DONE = "update attempts set state = 'DONE', lease_owner = null, lease_until = null, last_error = null where id = %s"
@@ -60,6 +68,7 @@ class Attempt:
     """A command that needs the provider; `tries` counts from 1, `void_reason` is that of a void that waits behind it.
 
     `answered`: the try before was answered with an error, so that nothing is unknown of it.
+    `head`: the payment as it stood when the attempt was taken.
     """
 
     id: str
@@ -67,6 +76,7 @@ class Attempt:
     tries: int
     answered: bool
     void_reason: str | None
+    head: Head
 
     @property
     def payment_id(self) -> str:
@@ -78,17 +88,33 @@ def note_attempt(connection: Connection, command: Message) -> None:
     """Adds a command to what is to be done; a runner hears of it when the transaction is committed."""
     envelope = command.envelope
     kept = Jsonb(command_to_json(command))
-    noted = connection.execute(_NOTE, (envelope.id, envelope.subject, envelope.type, kept))
-    if noted.rowcount and envelope.type == _VOID:
+    noted = connection.execute(_NOTE, (envelope.id, envelope.subject, envelope.type, kept, CHANNEL)).fetchone()
+    if noted is not None and noted[0] and envelope.type == _VOID:
         connection.execute(_HURRY, (envelope.subject, envelope.id))
-    connection.execute("select pg_notify(%s, '')", (CHANNEL,))
 
 
 def claim(connection: Connection, owner: str, limit: int, lease_s: float = LEASE_S) -> list[Attempt]:
     """Takes up to `limit` attempts that are due and that nobody holds, for `lease_s` seconds."""
     given = {"owner": owner, "limit": limit, "lease_s": lease_s, "void": _VOID, "answered": ANSWERED}
-    rows = connection.execute(_CLAIM, given).fetchall()
-    return [Attempt(id_, command_from_json(command), *further) for id_, command, *further in rows]
+    return [_attempt(*row) for row in connection.execute(_CLAIM, given)]
+
+
+def _attempt(
+    id_: str, kept: dict[str, Any], tries: int, answered: bool, void_reason: str | None, *head: Any
+) -> Attempt:
+    command = command_from_json(kept)
+    return Attempt(id_, command, tries, answered, void_reason, head_of("payments", command.envelope.subject, head))
+
+
+@contextmanager
+def one_statement(connection: Connection) -> Iterator[None]:
+    """Each statement inside is a transaction of its own, which saves beginning and ending it."""
+    connection.autocommit = True
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.autocommit = False
 
 
 def still_held(connection: Connection, attempt: Attempt, owner: str) -> bool:

@@ -154,17 +154,18 @@ def handle(unit: UnitOfWork, aggregate: Aggregate[S], command: Message, clock: d
         return finish(unit, stamped, Answer(OUTCOME_REFUSED, reason=EXPIRED), aggregate.source)
     loaded = load(unit, aggregate, envelope.subject)
     decision = aggregate.decide(loaded.state, command.body)
-    events = record(unit, aggregate, loaded, decision.events, stamped)
-    if isinstance(decision, Postponed):
-        return None
-    answer = Answer(
-        outcome=OUTCOME_REFUSED if isinstance(decision, Refused) else OUTCOME_DONE,
-        reason=decision.reason if isinstance(decision, Refused) else None,
-        version=loaded.head.version + len(events),
-        events=tuple(event.envelope.id for event in events),
-        aggregate=loaded.head.name,
-    )
-    return finish(unit, stamped, answer, aggregate.source)
+    with unit.together():
+        events = record(unit, aggregate, loaded, decision.events, stamped)
+        if isinstance(decision, Postponed):
+            return None
+        answer = Answer(
+            outcome=OUTCOME_REFUSED if isinstance(decision, Refused) else OUTCOME_DONE,
+            reason=decision.reason if isinstance(decision, Refused) else None,
+            version=loaded.head.version + len(events),
+            events=tuple(event.envelope.id for event in events),
+            aggregate=loaded.head.name,
+        )
+        return finish(unit, stamped, answer, aggregate.source)
 
 
 def _tell(unit: UnitOfWork, question: Message, source: str) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 from producers.errors import Busy, HistoryBroken, StillRunning
@@ -75,6 +75,10 @@ class MemoryUnit:
     def send(self, topic: str, message: Message) -> None:
         """See `UnitOfWork.send`."""
         self.changes.sent.append((topic, message))
+
+    def together(self) -> AbstractContextManager[None]:
+        """See `UnitOfWork.together`; nothing is far from here."""
+        return nullcontext()
 
 
 class MemoryEventStore:

@@ -122,6 +122,9 @@ class UnitOfWork(Protocol):
     def send(self, topic: str, message: Message) -> None:
         """Adds a message that is no event (an answer, say) to the outbox."""
 
+    def together(self) -> AbstractContextManager[None]:
+        """What is written inside may go to the store in one request, at the end of the block; Conflict is raised there."""
+
 
 class EventStore(Protocol):
     """A service's own memory."""

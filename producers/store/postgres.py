@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple
 from datetime import UTC
+from operator import attrgetter
 from typing import Any
 
 import psycopg
@@ -44,11 +44,15 @@ update heads set version = %s, snapshot = %s, snapshot_version = %s, recorded_at
 where aggregatetype = %s and aggregateid = %s and version = %s
 """
 _INSERT_ROW = f"insert into outbox ({', '.join(outbox.COLUMNS)}) values ({', '.join('%s' for _ in outbox.COLUMNS)})"
+_row = attrgetter(*outbox.COLUMNS)
 _HISTORY = """
 select id::text, type, source, aggregatetype, aggregateid, version, created_at, correlationid, causationid,
        traceparent, payload
 from outbox where aggregatetype = %s and aggregateid = %s and version between %s and %s order by version
 """
+
+
+Moved = psycopg.Cursor[tuple[Any, ...]]
 
 
 class PostgresUnit:
@@ -59,6 +63,8 @@ class PostgresUnit:
 
     def __init__(self, connection: Connection, codec: Codec) -> None:
         self.connection, self._codec = connection, codec
+        # Heads that were asked to move, and what tells whether they did; None outside of `together`.
+        self._moves: list[tuple[Head, Moved]] | None = None
 
     def begin_command(self, command: CommandId) -> KnownCommand | None:
         """See `UnitOfWork.begin_command`."""
@@ -87,22 +93,47 @@ class PostgresUnit:
         head, last = append.head, append.events[-1].envelope
         state = (Jsonb(append.snapshot), append.snapshot_version, last.recorded_at)
         key = (head.aggregatetype, head.aggregate_id)
-        if head.version == 0:
-            moved = self.connection.execute(_FIRST, (*key, last.version, *state))
-        else:
-            moved = self.connection.execute(_MOVE, (last.version, *state, *key, head.version))
-        if moved.rowcount != 1:
-            raise Conflict(head.aggregatetype, head.aggregate_id, head.version)
-        self._insert(TOPICS[f"{head.aggregatetype}.events"].name, append.events)
+        with self.together():
+            if head.version == 0:
+                moved = self.connection.execute(_FIRST, (*key, last.version, *state))
+            else:
+                moved = self.connection.execute(_MOVE, (last.version, *state, *key, head.version))
+            assert self._moves is not None
+            self._moves.append((head, moved))
+            self._insert(TOPICS[f"{head.aggregatetype}.events"].name, append.events)
 
     def send(self, topic: str, message: Message) -> None:
         """See `UnitOfWork.send`."""
         self._insert(topic, (message,))
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """See `UnitOfWork.together`: a round trip to the server costs more than what it does there."""
+        if self._moves is not None:
+            yield
+            return
+        moves: list[tuple[Head, Moved]] = []
+        self._moves = moves
+        try:
+            with self.connection.pipeline():
+                yield
+        except psycopg.errors.UniqueViolation:
+            # Behind a head that had moved, the event of that version was there as well.
+            _raise_conflict(moves)
+            raise
+        finally:
+            self._moves = None
+        _raise_conflict(moves)
+
     def _insert(self, topic: str, messages: tuple[Message, ...]) -> None:
-        rows = [astuple(outbox.from_message(topic, message, self._codec)) for message in messages]
-        with self.connection.cursor() as cursor:
-            cursor.executemany(_INSERT_ROW, rows)
+        for message in messages:
+            self.connection.execute(_INSERT_ROW, _row(outbox.from_message(topic, message, self._codec)))
+
+
+def _raise_conflict(moves: list[tuple[Head, Moved]]) -> None:
+    for head, moved in moves:
+        if moved.rowcount == 0:
+            raise Conflict(head.aggregatetype, head.aggregate_id, head.version)
 
 
 class PostgresEventStore:
@@ -170,9 +201,14 @@ class PostgresEventStore:
 def find_head(connection: Connection, aggregatetype: str, aggregate_id: str) -> Head:
     """The head row; version 0 where there is none."""
     row = connection.execute(_HEAD, (aggregatetype, aggregate_id)).fetchone()
-    if row is None:
+    return head_of(aggregatetype, aggregate_id, row or (None, None, None, None))
+
+
+def head_of(aggregatetype: str, aggregate_id: str, columns: tuple[Any, ...]) -> Head:
+    """A head from its columns version, snapshot, snapshot_version and recorded_at; all None where there is no row."""
+    version, snapshot, snapshot_version, recorded_at = columns
+    if version is None:
         return Head(aggregatetype, aggregate_id)
-    version, snapshot, snapshot_version, recorded_at = row
     return Head(aggregatetype, aggregate_id, version, snapshot, snapshot_version, recorded_at.astimezone(UTC))
 
 
