@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from producers.api import commands, customers, orders, probes, problems, stock, tables, wallets
 from producers.api.parts import Parts
-from producers.api.probes import RequestMetrics
+from producers.api.probes import Measured, RequestMetrics
 
 # 2,000 lines of the longest names take about 400 KB.
 BODY_BYTES_MAX = 1 << 20
@@ -31,7 +31,7 @@ def make_app(parts: Parts, close: Closing | None = None) -> FastAPI:
     )
     app.state.parts = parts
     app.state.metrics = RequestMetrics()
-    app.middleware("http")(app.state.metrics)
+    app.add_middleware(Measured, metrics=app.state.metrics)
     app.add_middleware(JsonBodies)
     for resource in (orders, customers, stock, wallets, commands, tables, probes):
         app.include_router(resource.router)
