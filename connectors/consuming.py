@@ -248,7 +248,7 @@ def _configuration(group: Group) -> dict[str, str | int | float | bool]:
         "auto.offset.reset": "error",
         "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
         "queued.max.messages.kbytes": PREFETCH_KBYTES,
-        "fetch.wait.max.ms": 100,
+        "fetch.wait.max.ms": 500,  # the broker answers at the first record; empty answers cost both sides time
         "reconnect.backoff.max.ms": 5_000,
         **group.kafka,
     }
