@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 _READ_AT_ONCE = 20_000
 _RETRY_S = 0.1
+_WARN_EVERY_S = 30.0
 
 
 def restore(
@@ -129,15 +131,19 @@ def _read(
 
 
 def patiently(call: Callable[[], T], stopping: Callable[[], bool]) -> T:
-    """Call until it works: a new topic has no leader yet, a broker may be away. Fatal errors are raised."""
-    warned = False
+    """Call until it works: a new topic has no leader yet, a broker may be away. Fatal errors are raised.
+
+    It may wait for ever (offsets under a transaction that nobody ends, say), so it says again and again that it does.
+    """
+    began, warned_at = time.monotonic(), -math.inf
     while True:
         try:
             return call()
         except KafkaException as error:
             if cause(error).fatal() or stopping():
                 raise
-            if not warned:
-                warned = True
-                log.warning("%s; trying again", cause(error))
+            now = time.monotonic()
+            if now - warned_at >= _WARN_EVERY_S:
+                warned_at = now
+                log.warning("%s; trying again, for %.0f s now", cause(error), now - began)
             time.sleep(_RETRY_S)
