@@ -35,6 +35,7 @@ def main(argv: list[str]) -> int:
             return _all(options.bootstrap, Path(name), options)
         server = Kafka(Path(name))
         server.start()
+        server.make_internal_topics()
         try:
             return _all(server.bootstrap, Path(name), options)
         finally:
