@@ -12,9 +12,9 @@ from bench.faults.worker import RAISES_AT, SESSION_S
 
 AHEAD = 1500  # commands that wait when a worker starts
 PROGRESS_WITHIN_S = 60.0
-END_WITHIN_S = 180.0
+END_WITHIN_S = 60.0
 KILL_WITHIN_S = 0.5  # after the first progress
-ASLEEP_S = SESSION_S + 3.0
+ASLEEP_S = SESSION_S + 2.0
 FIRST, SECOND = "0", "1"
 
 
