@@ -48,8 +48,8 @@ class Trial:
         self.folder.mkdir()
         self.count = 0
         self._bootstrap, self._kind = bootstrap, kind
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
-        self._producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random"})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+        self._producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "log_level": 2})
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         make(bootstrap, self.source, self.target)
         make(bootstrap, self.changelog, compacted=True)

@@ -6,7 +6,6 @@ import asyncio
 import importlib
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -30,7 +29,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
-from forge import Forge, Forged
+from fold_workers import Workers
 from soak_table import SoakTable
 
 from tally.local.kafka import Kafka
@@ -42,6 +41,7 @@ if getattr(sys.modules.get("faust_rdkafka"), "__file__", None) is None:
 importlib.import_module("faust_rdkafka")
 
 PARTITIONS = 4
+FOLD_WORKER = Path(__file__).with_name("fold_worker.py")
 SOAK = pytest.StashKey[SoakTable]()
 
 
@@ -146,47 +146,6 @@ class Broker:
         return [found[tp].result(20).offset for tp in asked]
 
 
-class Workers:
-    """fold_worker.py as processes that can be killed, stopped and continued."""
-
-    script = Path(__file__).with_name("fold_worker.py")
-
-    def __init__(self, bootstrap: str, log: Path) -> None:
-        self._bootstrap = bootstrap
-        self._place = log
-        self._log = log.open("ab")
-        self._forge: Forge | None = None
-        self._all: list[subprocess.Popen[bytes] | Forged] = []
-
-    def start(self, before: tuple[str, ...] = (), **settings: str) -> Any:
-        """`before`: a command that runs the worker in surroundings of its own."""
-        environment = {f"FOLD_{name.upper()}": value for name, value in settings.items()}
-        environment["FOLD_BOOTSTRAP"] = self._bootstrap
-        if before:
-            command = [*before, sys.executable, str(self.script)]
-            self._all.append(
-                subprocess.Popen(command, env={**os.environ, **environment}, stdout=self._log, stderr=self._log)
-            )
-        else:
-            self._forge = self._forge or Forge(self.script, self._log)
-            self._all.append(self._forge.start(environment))
-        return self._all[-1]
-
-    def log(self) -> bytes:
-        """All that the workers have said."""
-        return self._place.read_bytes()
-
-    def end(self) -> None:
-        for process in self._all:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.kill()
-            process.wait(20)
-        if self._forge is not None:
-            self._forge.end()
-        self._log.close()
-
-
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     given = os.environ.get("TALLY_KAFKA_BOOTSTRAP")
@@ -217,7 +176,7 @@ def workers_of(tmp_path: Path) -> Iterator[Callable[[Broker], Workers]]:
     made: list[Workers] = []
 
     def make(broker: Broker) -> Workers:
-        made.append(Workers(broker.bootstrap, tmp_path / "workers.log"))
+        made.append(Workers(FOLD_WORKER, broker.bootstrap, tmp_path / "workers.log"))
         return made[-1]
 
     yield make

@@ -69,8 +69,7 @@ class GlobalTable(Table):
     async def follow_others(self, owned: set[int]) -> bool:
         """Returns when the rows of all other partitions are there; False when the app stops before."""
         app, topic = self.app, self.changelog_topic_name
-        count = app.consumer.topic_partitions(topic) or 0
-        others = set(range(count)) - owned
+        others = set(range(app.consumer.partitions)) - owned
         if self._follower is None:
             self._follower = Follower(topic, app.transport.client_config(), self._take, app.transport.fatal)
         elif others == set(self._followed):
