@@ -57,7 +57,7 @@ def test_a_worker_killed_many_times_does_each_command_once(
     soak(run, "50 kills at random")
 
 
-def join_and_leave(run: FoldRun, until: Any, times: int, protocol: str) -> None:
+def join_and_leave(run: FoldRun, until: Any, times: int) -> None:
     """A second worker comes and goes under load, in turns by kill -9 and in order."""
     first = run.start("0")
     until(lambda: run.done() > 0)
@@ -79,14 +79,14 @@ def join_and_leave(run: FoldRun, until: Any, times: int, protocol: str) -> None:
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_workers_join_and_leave_under_load(fold: Any, until: Any, protocol: str) -> None:
-    join_and_leave(fold(10_000, records_max="20", protocol=protocol), until, 1, protocol)
+    join_and_leave(fold(10_000, records_max="20", protocol=protocol), until, times=1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_workers_join_and_leave_many_times(fold: Any, until: Any, soak: Any, protocol: str) -> None:
     run = fold(10_000, records_max="20", protocol=protocol)
-    join_and_leave(run, until, 8, protocol)
+    join_and_leave(run, until, times=8)
     soak(run, "8 joins and leaves")
 
 
