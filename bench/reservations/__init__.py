@@ -1,7 +1,7 @@
 """Reservations: the exactly-once batch agent against Kafka Streams, same records, same broker, in turns.
 
     python -m bench.reservations [--records N] [--format json|avro|both] [--rounds N] [--store NAME] [--workers N]
-                                 [--latency] [--verify] [--no-peer] [--bootstrap HOST:PORT --broker-pid PID]
+                                 [--latency | --steady MINUTES --rate N] [--verify] [--no-peer] [--bootstrap HOST:PORT --broker-pid PID]
 
 Rates count from the start of a contender's process to its last commit; the thirds are those of the same run, and the
 last of them is the warm one. Without Java, Maven or the peer's packages the line of the peer says "peer absent".
@@ -19,6 +19,7 @@ from pathlib import Path
 from bench.reservations.contenders import KafkaStreams, Ours, Task, kafka_streams
 from bench.reservations.latency import Latency, latency
 from bench.reservations.measure import Figures, Running, measure
+from bench.reservations.steady import Load, Minute, creep, steady
 from bench.reservations.topics import fill, make
 from bench.reservations.verify import differences
 from tally.local.kafka import Kafka
@@ -62,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--verify", action="store_true", help="compare outcomes and state with a sequential fold")
     parser.add_argument("--latency", action="store_true", help="latency at 1,000 commands/s in place of throughput")
     parser.add_argument("--seconds", type=float, default=30.0, help="of the latency's measured window")
+    parser.add_argument("--steady", type=int, metavar="MINUTES", help="a steady rate for so long: does anything creep?")
+    parser.add_argument("--rate", type=int, default=5000, help="records a second of --steady")
     parser.add_argument("--peer-setting", action="append", default=[], metavar="NAME=VALUE", help="of Kafka Streams")
     parser.add_argument("--bootstrap", help="a running broker instead of one of its own")
     parser.add_argument("--broker-pid", type=int, help="whose CPU seconds count, with --bootstrap")
@@ -70,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _all(place: Place, options: argparse.Namespace) -> int:
     contenders: list[Contender] = [Ours(options.store, options.workers)]
-    if not options.no_peer:
+    if not (options.no_peer or options.steady):
         build = place.folder / "peer"
         build.mkdir()
         peer = kafka_streams(build, tuple(options.peer_setting))
@@ -79,7 +82,7 @@ def _all(place: Place, options: argparse.Namespace) -> int:
         else:
             contenders.append(peer)
     forms = ["json", "avro"] if options.format == "both" else [options.format]
-    work = _latencies if options.latency else _throughputs
+    work = _steadies if options.steady else _latencies if options.latency else _throughputs
     return max(work(place, options, contenders, form) for form in forms)
 
 
@@ -164,5 +167,37 @@ def _print_latency(name: str, found: Latency, seconds: float) -> None:
         f"{name:36} {found.p50:7.1f} {found.p90:7.1f} {found.p99:7.1f} {found.p999:7.1f} {found.worst:7.1f}"
         f" {found.cpu_s / seconds * 100:6.1f} {found.broker_cpu_s / seconds * 100:13.1f}"
         + (f"  {found.unanswered} unanswered" if found.unanswered else ""),
+        flush=True,
+    )
+
+
+def _steadies(place: Place, options: argparse.Namespace, contenders: list[Contender], form: str) -> int:
+    source = f"bench-{form}-{uuid.uuid4().hex[:8]}"
+    make(place.bootstrap, source)
+    task = _task(place, source, form)
+    print(f"{options.rate:,} commands/s, {form}, exactly once, for {options.steady} minutes; milliseconds")
+    print(
+        f"{'minute':>6} {'p50':>7} {'p99':>7} {'p99.9':>7} {'max':>7} {'MB':>5} {'CPU %':>6} {'broker MB, CPU %':>17}"
+    )
+    running = Running(contenders[0].commands(task), place.folder / "contenders.log")
+    load = Load(place.bootstrap, source, task.target, form, options.steady, options.rate, place.broker_pid)
+    try:
+        found = creep(steady(running, load, _print_minute))
+    finally:
+        running.stop()
+    if found is not None:
+        print(
+            f"the last {found.minutes} minutes to the first {found.minutes} after the warm-up: p99 {found.last_p99:.1f}"
+            f" to {found.first_p99:.1f} ms = {found.last_p99 / found.first_p99:.2f}, memory {found.last_mb:.0f} to"
+            f" {found.first_mb:.0f} MB = {found.last_mb / found.first_mb:.2f}"
+        )
+    return 0
+
+
+def _print_minute(number: int, found: Minute) -> None:
+    shares = " ".join(f"{found.took.share(share):7.1f}" for share in (0.5, 0.99, 0.999))
+    print(
+        f"{number:6} {shares} {found.took.worst():7.1f} {found.worker_mb:5.0f} {found.worker_cpu:6.1f}"
+        f" {found.broker_mb:10.0f} {found.broker_cpu:6.1f}",
         flush=True,
     )

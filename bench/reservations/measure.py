@@ -54,7 +54,11 @@ class Running:
 
     def memory_mb(self) -> float:
         """The highest resident size, summed over the processes."""
-        return sum(_peak_mb(process.pid) for process in self._all)
+        return sum(_mb(process.pid, "VmHWM") for process in self._all)
+
+    def resident_mb(self) -> float:
+        """The resident size now, summed over the processes."""
+        return sum(resident_mb(process.pid) for process in self._all)
 
     def stop(self) -> None:
         for process in self._all:
@@ -72,8 +76,12 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _peak_mb(pid: int) -> float:
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+def resident_mb(pid: int) -> float:
+    return _mb(pid, "VmRSS")
+
+
+def _mb(pid: int, field: str) -> float:
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) / 1024
 
 

@@ -6,7 +6,6 @@ import asyncio
 import importlib
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -18,8 +17,20 @@ from typing import Any
 
 import orjson
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from fold_workers import Workers
+from soak_table import SoakTable
 
 from tally.local.kafka import Kafka
 
@@ -30,6 +41,8 @@ if getattr(sys.modules.get("faust_rdkafka"), "__file__", None) is None:
 importlib.import_module("faust_rdkafka")
 
 PARTITIONS = 4
+FOLD_WORKER = Path(__file__).with_name("fold_worker.py")
+SOAK = pytest.StashKey[SoakTable]()
 
 
 class Broker:
@@ -116,49 +129,21 @@ class Broker:
 
     def committed(self, group: str, topic: str) -> int:
         """How many records the group has done with, markers not counted: the sources here hold none."""
-        asker = Consumer(
-            {"bootstrap.servers": self.bootstrap, "group.id": group, "isolation.level": "read_uncommitted"}
-        )
+        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in range(PARTITIONS)])
         try:
-            found = asker.committed([TopicPartition(topic, number) for number in range(PARTITIONS)], 20)
+            found = self._admin.list_consumer_group_offsets([asked])[group].result(20).topic_partitions
             return sum(max(tp.offset, 0) for tp in found)
         except KafkaException:  # a broker that just came up: its coordinator does not answer yet
             return 0
-        finally:
-            asker.close()
 
+    def is_settled(self, topic: str) -> bool:
+        """Whether no transaction is open in it: all that is written is committed or aborted."""
+        return self._ends(topic, IsolationLevel.READ_COMMITTED) == self._ends(topic, IsolationLevel.READ_UNCOMMITTED)
 
-class Workers:
-    """fold_worker.py as processes that can be killed, stopped and continued."""
-
-    def __init__(self, bootstrap: str, log: Path) -> None:
-        self._environment = {**os.environ, "FOLD_BOOTSTRAP": bootstrap}
-        self._place = log
-        self._log = log.open("ab")
-        self._all: list[subprocess.Popen[bytes]] = []
-
-    def start(self, before: tuple[str, ...] = (), **settings: str) -> subprocess.Popen[bytes]:
-        """`before`: a command that runs the worker in surroundings of its own."""
-        process = subprocess.Popen(
-            [*before, sys.executable, str(Path(__file__).with_name("fold_worker.py"))],
-            env={**self._environment, **{f"FOLD_{name.upper()}": value for name, value in settings.items()}},
-            stdout=self._log,
-            stderr=self._log,
-        )
-        self._all.append(process)
-        return process
-
-    def log(self) -> bytes:
-        """All that the workers have said."""
-        return self._place.read_bytes()
-
-    def end(self) -> None:
-        for process in self._all:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.kill()
-            process.wait(20)
-        self._log.close()
+    def _ends(self, topic: str, isolation: IsolationLevel) -> list[int]:
+        asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(PARTITIONS)}
+        found = self._admin.list_offsets(asked, isolation_level=isolation)
+        return [found[tp].result(20).offset for tp in asked]
 
 
 @pytest.fixture(scope="session")
@@ -191,7 +176,7 @@ def workers_of(tmp_path: Path) -> Iterator[Callable[[Broker], Workers]]:
     made: list[Workers] = []
 
     def make(broker: Broker) -> Workers:
-        made.append(Workers(broker.bootstrap, tmp_path / "workers.log"))
+        made.append(Workers(FOLD_WORKER, broker.bootstrap, tmp_path / "workers.log"))
         return made[-1]
 
     yield make
@@ -219,9 +204,12 @@ def until() -> Callable[..., None]:
 
 @pytest.fixture
 def kill_at_random(until: Callable[..., None]) -> Callable[..., None]:
-    """Kill a run's worker again and again, each time after some progress at a moment that the seed picks; then check it."""
+    """Kill a run's worker again and again, each time after some progress at a moment that the seed picks; then check it.
 
-    def kill(run: Any, kills: int, seed: int = 7) -> None:
+    `ahead`: so many commands wait at least when a worker starts, so that each kill finds it at work.
+    """
+
+    def kill(run: Any, kills: int, seed: int = 7, ahead: int = 0) -> None:
         chance = random.Random(seed)
         process = run.start()
         for _ in range(kills):
@@ -232,13 +220,27 @@ def kill_at_random(until: Callable[..., None]) -> Callable[..., None]:
             except subprocess.TimeoutExpired:  # it still runs at the random moment, as it should
                 process.kill()
             process.wait()
+            run.keep_ahead(ahead)
             process = run.start()
-        until(run.finished, 60)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        run.finish(process)
         run.check()
 
     return kill
+
+
+@pytest.fixture
+def soak(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """`soak(run, "12 kills")`: a line of the table that ends a session with slow tests."""
+    table = request.config.stash.setdefault(SOAK, SoakTable())
+    began = time.monotonic()
+    return lambda run, faults: table.add(request.node.name, faults, run, time.monotonic() - began)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    table = config.stash.get(SOAK, None)
+    if table is not None:
+        terminalreporter.section("the same commands under faults")
+        terminalreporter.write(table.text())
 
 
 @pytest.fixture

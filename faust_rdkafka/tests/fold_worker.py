@@ -33,8 +33,22 @@ async def hold(place: str) -> None:
             await asyncio.sleep(0.01)
 
 
-class HoldingDatabase(Database):
-    """Stands still around its write, in the commit thread."""
+def die(step: str, times: int) -> None:
+    """End the process here and now at the third time, when the test asks for it at this step."""
+    if times == 3 and step == setting("DIE_AT"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class SteppedDatabase(Database):
+    """Dies or stands still around its write, in the commit thread."""
+
+    commits = 0
+
+    def write_committed(self, *arguments: Any) -> None:
+        self.commits += 1
+        die("before store", self.commits)
+        super().write_committed(*arguments)
+        die("after store", self.commits)
 
     def write(self, pairs: Any, note: Any) -> None:
         asyncio.run(hold("before store"))
@@ -42,8 +56,8 @@ class HoldingDatabase(Database):
         asyncio.run(hold("after store"))
 
 
-class HoldingTable(Table):
-    Database = HoldingDatabase
+class SteppedTable(Table):
+    Database = SteppedDatabase
 
 
 def letter(record: RawRecord, reason: str, error: BaseException) -> Any:
@@ -56,49 +70,47 @@ def die_of(command: dict[str, Any]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-class DyingClient(Producer):
-    """Kills the process at a named step of its third transaction."""
+class SteppedClient(Producer):
+    """Dies at a named step of its third transaction, or stands still in an open one."""
 
     transactions = 0
-
-    def _step(self, name: str) -> None:
-        if self.transactions == 3 and name == setting("DIE_AT"):
-            os.kill(os.getpid(), signal.SIGKILL)
 
     def begin_transaction(self) -> None:
         self.transactions += 1
         super().begin_transaction()
-        self._step("before produce")
+        die("before produce", self.transactions)
 
     def send_offsets_to_transaction(self, *arguments: Any) -> None:
-        self._step("after produce")
+        die("after produce", self.transactions)
         super().send_offsets_to_transaction(*arguments)
-        self._step("after send offsets")
+        die("after send offsets", self.transactions)
 
     def commit_transaction(self, *arguments: Any) -> None:
-        if setting("DIE_AT") == "after flush":
+        if setting("DIE_AT") == "after flush" or setting("HOLD") == "transaction":
             self.flush()
-        self._step("after flush")
+        die("after flush", self.transactions)
+        asyncio.run(hold("transaction"))
         super().commit_transaction(*arguments)
-        self._step("after commit")
+        die("after commit", self.transactions)
 
 
-class DyingApp(App):
+class SteppedApp(App):
     def _new_producer(self) -> Any:
         producer = super()._new_producer()
-        producer.make_client = DyingClient
+        producer.make_client = SteppedClient
         return producer
 
 
-app = (DyingApp if setting("DIE_AT") else App)(
+app = SteppedApp(
     setting("APP"),
     broker=f"rdkafka://{setting('BOOTSTRAP')}",
     instance=setting("INSTANCE", "0"),
     batch_records_max=int(setting("RECORDS_MAX", "200")),
     session_timeout_ms=6000,
+    transaction_timeout_ms=int(setting("TRANSACTION_TIMEOUT_MS", "10000")),
     store=setting("STORE", "memory://"),
     datadir=setting("DATADIR", "fold-data"),
-    Table=HoldingTable,
+    Table=SteppedTable,
     group_protocol=setting("PROTOCOL", "classic"),
     web_enabled=False,
     **({"dead_letter": letter} if setting("LETTERS") else {}),
@@ -111,7 +123,7 @@ if setting("RESTORED"):
     @app.on_partitions_restored
     def note_restored(partitions: set[int]) -> None:
         with Path(setting("RESTORED")).open("a") as place:
-            print(app.stats.restore_records, file=place)
+            print(app.stats.restore_records, app.stats.restore_s, file=place)
 
 
 if setting("MODE", "batch") == "batch":

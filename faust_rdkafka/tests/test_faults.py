@@ -5,146 +5,140 @@ from __future__ import annotations
 import collections
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from fold_run import FoldRun
 
 KEYS = 50
+EXIT_FATAL = 70
 
 
-class Run:
-    """One app's topics and the commands sent to it."""
-
-    def __init__(self, broker: Any, workers: Any, count: int, **settings: str) -> None:
-        self.broker, self.workers, self.count = broker, workers, count
-        self.app, self.src, self.out = broker.name("fold"), broker.topic("src"), broker.topic("out")
-        self.settings = {"app": self.app, "src": self.src, "out": self.out, **settings}
-        broker.send(self.src, *[(f"k{n % KEYS}", {"n": n, "quantity": n % 7}) for n in range(count)])
-
-    def send_more(self, count: int) -> None:
-        numbers = range(self.count, self.count + count)
-        self.broker.send(self.src, *[(f"k{n % KEYS}", {"n": n, "quantity": n % 7}) for n in numbers])
-        self.count += count
-
-    def members(self) -> list[Any]:
-        """The members of the group that own partitions."""
-        return [m for m in self.broker.members(self.app) if m.assignment.topic_partitions]
-
-    def start(self, instance: str = "0", **more: str) -> Any:
-        return self.workers.start(instance=instance, **self.settings, **more)
-
-    def done(self) -> int:
-        return self.broker.committed(self.app, self.src)
-
-    def finished(self) -> bool:
-        return self.done() >= self.count
-
-    def check(self, without: int = -1) -> None:
-        """Each command has exactly one outcome, the one of a sequential fold; the changelog is the fold's end."""
-        expected, state = {}, {}
-        for message in self.broker.read(self.src):
-            command = orjson.loads(message.value())
-            if command["n"] == without:
-                continue
-            place = (message.partition(), message.key().decode())
-            old = state.get(place, {"total": 0, "version": 0})
-            row = {"total": old["total"] + command["quantity"], "version": old["version"] + 1}
-            state[place] = row
-            expected[command["n"]] = {"n": command["n"], **row}
-        outcomes = [orjson.loads(m.value()) for m in self.broker.read(self.out)]
-        assert len(outcomes) == len(expected)
-        assert {o["n"]: o for o in outcomes} == expected
-        assert self.broker.table(f"{self.app}-fold-changelog") == state
+@pytest.fixture
+def fold(broker: Any, workers: Any, until: Any, tmp_path: Path) -> Callable[..., FoldRun]:
+    return lambda count, **settings: FoldRun(broker, workers, until, tmp_path, count, KEYS, **settings)
 
 
 STEPS = ("before produce", "after produce", "after send offsets", "after flush", "after commit")
 
 
-def kill_at_each_step(run: Run, until: Any, rounds: int) -> None:
+def kill_at_each_step(run: FoldRun, until: Any, rounds: int) -> None:
     for step in STEPS * rounds:
+        run.keep_ahead(200)
         process = run.start(die_at=step)
         until(lambda process=process: process.poll() is not None)
         assert process.returncode == -signal.SIGKILL, step
-    process = run.start()
-    until(run.finished, 60)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    run.finish(run.start())
     run.check()
 
 
-def test_a_worker_killed_at_each_step_of_a_transaction_does_each_command_once(
-    broker: Any, workers: Any, until: Any
-) -> None:
-    kill_at_each_step(Run(broker, workers, 2_000, records_max="20"), until, rounds=1)
+def test_a_worker_killed_at_each_step_of_a_transaction_does_each_command_once(fold: Any, until: Any) -> None:
+    kill_at_each_step(fold(2_000, records_max="20"), until, rounds=1)
+
+
+def test_a_batch_worker_killed_at_random_moments_does_each_command_once(fold: Any, kill_at_random: Any) -> None:
+    kill_at_random(fold(20_000, records_max="50"), kills=6)
+
+
+def test_a_record_worker_killed_at_random_moments_does_each_command_once(fold: Any, kill_at_random: Any) -> None:
+    kill_at_random(fold(6_000, mode="record", records_max="20"), kills=3)
 
 
 @pytest.mark.slow
-def test_a_worker_killed_many_times_at_each_step_does_each_command_once(broker: Any, workers: Any, until: Any) -> None:
-    kill_at_each_step(Run(broker, workers, 20_000, records_max="20"), until, rounds=10)
-
-
-def test_a_batch_worker_killed_at_random_moments_does_each_command_once(
-    broker: Any, workers: Any, kill_at_random: Any
+@pytest.mark.parametrize("mode", ["batch", "record"])
+def test_a_worker_killed_many_times_does_each_command_once(
+    fold: Any, kill_at_random: Any, soak: Any, mode: str
 ) -> None:
-    kill_at_random(Run(broker, workers, 20_000, records_max="50"), kills=6)
+    run = fold(5_000, records_max="50", mode=mode)
+    kill_at_random(run, kills=50, ahead=5_000)
+    soak(run, "50 kills at random")
 
 
-def test_a_record_worker_killed_at_random_moments_does_each_command_once(
-    broker: Any, workers: Any, kill_at_random: Any
-) -> None:
-    kill_at_random(Run(broker, workers, 6_000, mode="record", records_max="20"), kills=3)
-
-
-@pytest.mark.slow
-def test_a_worker_killed_many_times_does_each_command_once(broker: Any, workers: Any, kill_at_random: Any) -> None:
-    kill_at_random(Run(broker, workers, 300_000, records_max="100"), kills=60)
+def join_and_leave(run: FoldRun, until: Any, times: int) -> None:
+    """A second worker comes and goes under load, in turns by kill -9 and in order."""
+    first = run.start("0")
+    until(lambda: run.done() > 0)
+    for number in range(times):
+        second = run.start("1")
+        until(lambda: len(run.members()) == 2)
+        run.keep_ahead(4_000)
+        before = run.done()
+        until(lambda before=before: run.done() > before + 2_000)
+        if number % 2:
+            second.send_signal(signal.SIGTERM)
+            assert second.wait(20) == 0
+        else:
+            second.kill()
+            second.wait()
+    run.finish(first, run.start("1"))
+    run.check()
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
-def test_workers_join_and_leave_under_load(broker: Any, workers: Any, until: Any, protocol: str) -> None:
-    run = Run(broker, workers, 20_000, records_max="20", protocol=protocol)
-    first = run.start("0")
+def test_workers_join_and_leave_under_load(fold: Any, until: Any, protocol: str) -> None:
+    join_and_leave(fold(10_000, records_max="20", protocol=protocol), until, times=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_workers_join_and_leave_many_times(fold: Any, until: Any, soak: Any, protocol: str) -> None:
+    run = fold(10_000, records_max="20", protocol=protocol)
+    join_and_leave(run, until, times=8)
+    soak(run, "8 joins and leaves")
+
+
+def wake_zombies(run: FoldRun, until: Any, gate: Path, times: int) -> None:
+    """Instance 0 sleeps with work in hand until the group has removed it and instance 1 has done its work."""
+    zombie = run.start("0")
     until(lambda: run.done() > 0)
-    second = run.start("1")
-    before = run.done()
-    until(lambda: run.done() > before + 2_000 or run.finished())
-    second.kill()
-    second.wait()
-    second = run.start("1")
-    until(run.finished, 60)
-    for process in (first, second):
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+    heir = None
+    for _ in range(times):
+        (gate / "hold").touch()
+        until(lambda: (gate / "held").exists() or run.send(20))
+        zombie.send_signal(signal.SIGSTOP)
+        heir = heir or run.start("1", hold="")
+        until(run.finished, 60)
+        run.send(200)
+        until(run.finished, 60)
+        (gate / "hold").unlink()
+        (gate / "go").touch()
+        zombie.send_signal(signal.SIGCONT)
+        until(lambda: len(run.members()) == 2)
+        run.send(2_000)
+        until(run.finished)
+        (gate / "go").unlink()
+        (gate / "held").unlink()
+    run.finish(zombie, heir)
     run.check()
 
 
 @pytest.mark.parametrize("place", ["batch", "timer"])
 def test_a_worker_that_wakes_with_work_in_hand_writes_nothing_twice(
-    broker: Any, workers: Any, until: Any, tmp_path: Path, place: str
+    broker: Any, fold: Any, until: Any, tmp_path: Path, place: str
 ) -> None:
     """Removed by the group while it slept, it is refused, joins again and works on. Ticks count a row up in timers."""
     ticks = broker.topic("ticks")
-    run = Run(broker, workers, 2_000, records_max="20", ticks=ticks, hold=place, gate=str(tmp_path))
-    zombie = run.start("0")
-    until(lambda: run.done() > 0)
-    (tmp_path / "hold").touch()
-    until(lambda: (tmp_path / "held").exists() or run.send_more(20))
-    zombie.send_signal(signal.SIGSTOP)
-    heir = run.start("1")
-    until(run.finished, 60)
-    run.send_more(200)
-    until(run.finished)
-    (tmp_path / "go").touch()
-    zombie.send_signal(signal.SIGCONT)
-    until(lambda: len(run.members()) == 2)
-    run.send_more(2_000)
-    until(run.finished)
-    for process in (zombie, heir):
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-    run.check()
+    run = fold(2_000, records_max="20", ticks=ticks, hold=place, gate=str(tmp_path))
+    wake_zombies(run, until, tmp_path, times=1)
+    check_ticks(broker, ticks)
+
+
+@pytest.mark.slow
+def test_a_worker_that_wakes_many_times_writes_nothing_twice(
+    broker: Any, fold: Any, until: Any, soak: Any, tmp_path: Path
+) -> None:
+    ticks = broker.topic("ticks")
+    run = fold(2_000, records_max="20", ticks=ticks, hold="batch", gate=str(tmp_path))
+    wake_zombies(run, until, tmp_path, times=5)
+    check_ticks(broker, ticks)
+    soak(run, "5 zombies")
+
+
+def check_ticks(broker: Any, ticks: str) -> None:
+    """Each partition's ticks are dense from 1: none twice, none lost."""
     counts = collections.defaultdict(list)
     for message in broker.read(ticks):
         counts[message.partition()].append(orjson.loads(message.value()))
@@ -153,12 +147,32 @@ def test_a_worker_that_wakes_with_work_in_hand_writes_nothing_twice(
         assert found == list(range(1, len(found) + 1))
 
 
+def test_a_transaction_that_times_out_is_undone_and_its_commands_are_done_once(
+    broker: Any, fold: Any, until: Any, soak: Any, tmp_path: Path
+) -> None:
+    """The worker sleeps in an open transaction until the broker has aborted it; then it is fenced and ends."""
+    run = fold(2_000, records_max="20", hold="transaction", gate=str(tmp_path), transaction_timeout_ms="1000")
+    process = run.start()
+    until(lambda: run.done() > 0)
+    (tmp_path / "hold").touch()
+    until(lambda: (tmp_path / "held").exists() or run.send(20))
+    before = run.done()
+    assert not broker.is_settled(run.out)
+    until(lambda: broker.is_settled(run.out))
+    (tmp_path / "go").touch()
+    assert process.wait(20) == EXIT_FATAL
+    assert run.done() == before
+    run.finish(run.start(hold=""))
+    run.check()
+    soak(run, "1 transaction timed out")
+
+
 def test_a_record_that_kills_the_process_is_found_and_set_aside(
-    broker: Any, workers: Any, until: Any, tmp_path: Path
+    broker: Any, fold: Any, until: Any, tmp_path: Path
 ) -> None:
     """No other record is lost or done twice; each death costs a start."""
     letters = broker.topic("letters")
-    run = Run(broker, workers, 400, datadir=str(tmp_path), letters=letters, deadly="137")
+    run = fold(400, datadir=str(tmp_path), letters=letters, deadly="137")
     process, deaths = run.start(), 0
 
     def finished() -> bool:
@@ -170,8 +184,7 @@ def test_a_record_that_kills_the_process_is_found_and_set_aside(
         return run.finished()
 
     until(finished, 120)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    run.finish(process)
     (found,) = broker.read(letters)
     assert orjson.loads(found.value())["n"] == 137
     assert found.headers() == [("reason", b"FAILED: EndsTheProcess")]
@@ -181,25 +194,29 @@ def test_a_record_that_kills_the_process_is_found_and_set_aside(
 
 
 @pytest.mark.slow
-def test_a_broker_that_goes_away_and_comes_back_costs_no_command(workers_of: Any, own_broker: Any, until: Any) -> None:
+def test_a_broker_that_goes_away_and_comes_back_costs_no_command(
+    workers_of: Any, own_broker: Any, until: Any, soak: Any, tmp_path: Path
+) -> None:
     """A transaction older than its time-out is fenced by the broker: then the worker ends and is started again."""
     broker, server = own_broker
-    run = Run(broker, workers_of(broker), 2_000, records_max="20")
+    run = FoldRun(broker, workers_of(broker), until, tmp_path, 2_000, KEYS, records_max="20")
     process = run.start()
-    until(lambda: run.done() > 0)
-    server.kill()
-    time.sleep(5)  # the outage itself
-    server.start()
-    run.send_more(2_000)
+    for outage_s in (0, 5, 15):
+        before = run.done()
+        run.send(2_000)
+        until(lambda before=before: run.done() > before)
+        server.kill()
+        time.sleep(outage_s)  # the outage itself
+        server.start()
 
-    def finished() -> bool:
-        nonlocal process
-        if process.poll() is not None:
-            assert process.returncode == 70
-            process = run.start()
-        return run.finished()
+        def finished() -> bool:
+            nonlocal process
+            if process.poll() is not None:
+                assert process.returncode == EXIT_FATAL
+                process = run.start()
+            return run.finished()
 
-    until(finished, 90)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+        until(finished, 90)
+    run.finish(process)
     run.check()
+    soak(run, "3 kills of the broker")

@@ -6,10 +6,18 @@ import asyncio
 import collections
 from typing import Any
 
+import aiohttp
+import faust
 import orjson
 from faust_apps import eventually, make_app
 
 from faust_rdkafka import App, RawRecord
+from tally.local.ports import free_ports
+
+
+class Order(faust.Record, serializer="json"):
+    sku: str
+    quantity: int
 
 
 async def test_take_gives_lists_and_each_record_is_committed_once(broker: Any, running: Any) -> None:
@@ -126,3 +134,100 @@ async def test_a_stream_grouped_by_another_key_comes_by_that_key(broker: Any, ru
     assert {sku: len(partitions) for sku, partitions in seen.items()} == dict.fromkeys(
         ("s0", "s1", "s2", "s3", "s4"), 1
     )
+
+
+async def test_timers_tasks_and_web_pages_run_beside_the_agents(broker: Any, running: Any) -> None:
+    source, target = broker.topic("src"), broker.topic("out")
+    (port,) = free_ports(1)
+    app = App(
+        broker.name("app"), broker=broker.url, instance="0", web_port=port, web_bind="127.0.0.1", web_host="127.0.0.1"
+    )
+    table = app.Table("sums", default=int)
+    out = app.topic(target, value_serializer="raw")
+    begun, ticked = asyncio.Event(), asyncio.Event()
+
+    @app.agent(app.topic(source, value_serializer="json", key_serializer="raw"))
+    async def add(stream: Any) -> None:
+        async for key, value in stream.items():
+            table[key.decode()] += value
+
+    @app.task
+    async def begin() -> None:
+        begun.set()
+
+    @app.timer(0.05)
+    async def tick() -> None:
+        if not ticked.is_set():
+            ticked.set()
+            await out.send(value=b"tick")
+
+    @app.page("/sums/")
+    async def sums(web: Any, request: Any) -> Any:
+        return web.json({"a": table.read("a")})
+
+    broker.send(source, ("a", 1), ("a", 2))
+    async with running(app), aiohttp.ClientSession() as session:
+        await eventually(lambda: app.stats.records >= 2 and app.stats.outputs >= 1)
+        async with session.get(f"http://127.0.0.1:{port}/sums/") as answer:
+            assert await answer.json() == {"a": 3}
+    assert begun.is_set()
+    assert [m.value() for m in broker.read(target)] == [b"tick"]
+
+
+async def test_models_filters_and_forwarded_events_go_in_the_batchs_transaction(broker: Any, running: Any) -> None:
+    source, target = broker.topic("src"), broker.topic("out")
+    app = make_app(broker)
+    target_topic = app.topic(target, value_type=Order, key_serializer="raw")
+
+    @app.agent(app.topic(source, value_type=Order, key_serializer="raw"))
+    async def keep(stream: Any) -> None:
+        async for event in stream.filter(lambda order: order.quantity > 1).events():
+            await event.forward(target_topic, value=Order(event.value.sku, event.value.quantity * 2))
+
+    broker.send(source, *[("k", {"sku": f"s{n}", "quantity": n}) for n in range(5)])
+    async with running(app):
+        await eventually(lambda: app.stats.records >= 5 and app.stats.outputs >= 3)
+        assert broker.committed(app.conf.id, source) == 5
+    orders = [orjson.loads(m.value()) for m in broker.read(target)]
+    assert [(order["sku"], order["quantity"]) for order in orders] == [("s2", 4), ("s3", 6), ("s4", 8)]
+
+
+async def test_an_agent_can_have_an_actor_for_each_partition(broker: Any, running: Any) -> None:
+    source = broker.topic("src")
+    app = make_app(broker)
+    table = app.Table("sums", default=int)
+    by_actor: dict[Any, set[int]] = collections.defaultdict(set)
+
+    @app.agent(app.topic(source, value_serializer="json", key_serializer="raw"), isolated_partitions=True)
+    async def add(stream: Any) -> None:
+        async for event in stream.events():
+            by_actor[asyncio.current_task()].add(event.message.partition)
+            table[event.key.decode()] += event.value
+
+    broker.send(source, *[(f"k{n % 20}", 1) for n in range(200)])
+    async with running(app):
+        await eventually(lambda: app.stats.records >= 200)
+        assert sorted(table.values()) == [10] * 20
+    assert sorted(by_actor.values()) == [{0}, {1}, {2}, {3}]
+
+
+async def test_a_batch_waits_for_the_events_that_an_agent_acknowledges_by_itself(broker: Any, running: Any) -> None:
+    source = broker.topic("src")
+    app = make_app(broker)
+    held: list[Any] = []
+    let_go: list[Any] = []
+
+    @app.agent(app.topic(source, value_serializer="json", key_serializer="raw"))
+    async def hold(stream: Any) -> None:
+        async for event in stream.noack().events():
+            held.append(event)
+            let_go.append(stream)
+
+    broker.send(source, ("k", 1), ("k", 2))
+    async with running(app):
+        await eventually(lambda: len(held) == 2)
+        assert app.stats.records == 0
+        for stream, event in zip(let_go, held, strict=True):
+            await stream.ack(event)
+        await eventually(lambda: app.stats.records == 2)
+    assert broker.committed(app.conf.id, source) == 2

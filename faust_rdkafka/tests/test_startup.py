@@ -60,7 +60,7 @@ async def test_sources_of_unequal_partition_counts_are_refused_by_name(broker: A
         await app.consumer.check_topics([narrow, wide])
 
 
-@pytest.mark.parametrize("kind", ["GlobalTable", "SetTable"])
+@pytest.mark.parametrize("kind", ["SetTable", "SetGlobalTable"])
 def test_tables_that_are_not_of_this_transport_are_refused(broker: Any, kind: str) -> None:
     app = App(broker.name("app"), broker=broker.url, web_enabled=False)
     with pytest.raises(Misconfigured, match=f"{kind} is not supported"):

@@ -13,48 +13,33 @@ import orjson
 import pytest
 from faust_rdkafka.stores.database import Database, Resources
 from faust_rdkafka.stores.note import Note
+from fold_run import FoldRun
 
 KEYS = 400
 EXIT_FATAL = 70
+STEPS = (
+    "before produce",
+    "after produce",
+    "after send offsets",
+    "after flush",
+    "after commit",
+    "before store",
+    "after store",
+)
+ROUNDS = 7
 
 
-class StoredFold:
-    """One app with its topics, its data directory and the commands sent to it."""
+class StoredFold(FoldRun):
+    """The same with a data directory; what the stores hold has to be the fold's end too."""
 
-    def __init__(self, broker: Any, workers: Any, data: Path, count: int, **settings: str) -> None:
-        self.broker, self.workers, self.data, self.count = broker, workers, data, 0
-        self.app, self.src, self.out = broker.name("fold"), broker.topic("src"), broker.topic("out")
-        self.settings = {
-            "app": self.app,
-            "src": self.src,
-            "out": self.out,
-            "store": "rocksdb://",
-            "datadir": str(data / "tables"),
-            "restored": str(data / "restored"),
-            **settings,
-        }
-        self.send(count)
-
-    def send(self, count: int) -> None:
-        numbers = range(self.count, self.count + count)
-        self.broker.send(self.src, *[(f"k{n % KEYS}", {"n": n, "quantity": n % 7}) for n in numbers])
-        self.count += count
-
-    def start(self, **settings: str) -> subprocess.Popen[bytes]:
-        process: subprocess.Popen[bytes] = self.workers.start(**{**self.settings, **settings})
-        return process
-
-    def done(self) -> int:
-        done: int = self.broker.committed(self.app, self.src)
-        return done
-
-    def finished(self) -> bool:
-        return self.done() >= self.count
+    def __init__(self, broker: Any, workers: Any, until: Any, data: Path, count: int, **settings: str) -> None:
+        self.data = data
+        stores = {"store": "rocksdb://", "datadir": str(data / "tables")}
+        super().__init__(broker, workers, until, data, count, KEYS, **{**stores, **settings})
 
     def restored(self) -> list[int]:
         """Changelog records that each start read, in order."""
-        place = self.data / "restored"
-        return [int(line) for line in place.read_text().split()] if place.exists() else []
+        return [records for records, _ in self.restores()]
 
     def folders(self, instance: str = "0") -> list[Path]:
         """The directories of the table's partitions, of one worker."""
@@ -77,19 +62,9 @@ class StoredFold:
         """One a partition."""
         return list({m.partition(): m for m in self.broker.read(f"{self.app}-fold-changelog")}.values())
 
-    def check(self, instances: tuple[str, ...] = ("0",)) -> None:
-        outcomes, rows = {}, {}
-        for message in self.broker.read(self.src):
-            command = orjson.loads(message.value())
-            place = (message.partition(), message.key().decode())
-            old = rows.get(place, {"total": 0, "version": 0})
-            rows[place] = {"total": old["total"] + command["quantity"], "version": old["version"] + 1}
-            outcomes[command["n"]] = {"n": command["n"], **rows[place]}
-        found = [orjson.loads(m.value()) for m in self.broker.read(self.out)]
-        assert len(found) == len(outcomes)
-        assert {o["n"]: o for o in found} == outcomes
-        assert self.broker.table(f"{self.app}-fold-changelog") == rows
-        assert self.stored(instances) == rows
+    def check(self, without: int = -1, instances: tuple[str, ...] = ("0",)) -> None:
+        super().check(without)
+        assert self.stored(instances) == self.fold(without)[1]
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -104,8 +79,8 @@ def note_of(folder: Path) -> Note:
 
 
 @pytest.fixture
-def fold(broker: Any, workers: Any, tmp_path: Path) -> Callable[..., StoredFold]:
-    return lambda count, **settings: StoredFold(broker, workers, tmp_path, count, **settings)
+def fold(broker: Any, workers: Any, until: Any, tmp_path: Path) -> Callable[..., StoredFold]:
+    return lambda count, **settings: StoredFold(broker, workers, until, tmp_path, count, **settings)
 
 
 def test_a_worker_killed_at_random_moments_keeps_store_and_changelog_equal(fold: Any, kill_at_random: Any) -> None:
@@ -113,10 +88,28 @@ def test_a_worker_killed_at_random_moments_keeps_store_and_changelog_equal(fold:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)  # a kill and a start take some five seconds on a busy machine
 @pytest.mark.parametrize("seed", [12, 13])
-def test_a_worker_killed_many_times_keeps_store_and_changelog_equal(fold: Any, kill_at_random: Any, seed: int) -> None:
-    kill_at_random(fold(200_000, records_max="100"), kills=50, seed=seed)
+def test_a_worker_killed_many_times_keeps_store_and_changelog_equal(
+    fold: Any, kill_at_random: Any, soak: Any, seed: int
+) -> None:
+    run = fold(5_000, records_max="50")
+    kill_at_random(run, kills=50, seed=seed, ahead=5_000)
+    soak(run, f"50 kills at random, RocksDB, seed {seed}")
+
+
+@pytest.mark.slow
+def test_a_worker_killed_many_times_at_each_step_keeps_store_and_changelog_equal(
+    fold: Any, until: Any, soak: Any
+) -> None:
+    run = fold(2_000, records_max="20")
+    for step in STEPS * ROUNDS:
+        run.keep_ahead(400)
+        process = run.start(die_at=step)
+        until(lambda process=process: process.poll() is not None)
+        assert process.returncode == -signal.SIGKILL, step
+    run.finish(run.start())
+    run.check()
+    soak(run, f"{ROUNDS} kills at each of {len(STEPS)} steps")
 
 
 @pytest.mark.parametrize("place", ["batch", "before store", "after store"])
@@ -211,7 +204,7 @@ def test_workers_that_join_and_leave_hand_their_tables_over(fold: Any, until: An
     until(run.finished, 60)
     end(first)
     end(second)
-    run.check(("0", "1"))
+    run.check(instances=("0", "1"))
 
 
 def test_a_full_disk_ends_the_worker_and_loses_nothing(fold: Any, until: Any, tmp_path: Path) -> None:

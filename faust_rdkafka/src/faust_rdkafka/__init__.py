@@ -13,6 +13,7 @@ from .errors import (
     TransportError,
 )
 from .fatal import EXIT_FATAL
+from .global_table import GlobalTable
 from .options import Options
 from .partitioner import partition_of
 from .records import FAILED, UNDECODABLE, Batch, BatchSchema, RawRecord
@@ -32,6 +33,7 @@ __all__ = [
     "UNDECODABLE",
     "FAILED",
     "Table",
+    "GlobalTable",
     "TableManager",
     "TablePartition",
     "Checksum",

@@ -11,6 +11,7 @@ import faust
 from mode.utils.futures import maybe_async
 
 from .fatal import end_process
+from .global_table import GlobalTable
 from .options import Options
 from .probation import Probation
 from .producer import milliseconds
@@ -38,6 +39,7 @@ class App(faust.App):
         self._timers: list[BatchTimer] = []
         self._commit_hooks: list[Callable[[str, int, Collection[Any]], object]] = []
         settings.setdefault("Table", Table)
+        settings.setdefault("GlobalTable", GlobalTable)
         settings.setdefault("TableManager", TableManager)
         settings.setdefault("agent_supervisor", RestartAtOnce)
         settings.setdefault("store", "memory://")

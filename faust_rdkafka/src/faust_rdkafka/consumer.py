@@ -48,6 +48,7 @@ class Consumer(FaustConsumer):
         self.batches = BatchLoop(self.app, self.fetcher, transport.stats)
         self._subscribed: list[str] = []
         self._partition_counts: dict[str, int] = {}
+        self.partitions = 0  # of each source topic and each changelog; known from the subscription on
 
     @property
     def lost(self) -> bool:
@@ -90,8 +91,8 @@ class Consumer(FaustConsumer):
         if names == self._subscribed:
             return  # an agent was started anew; to subscribe again would be a rebalance
         self._subscribed = names
-        count = await self.check_topics(names)
-        await declare_changelogs(self.app, count)
+        self.partitions = await self.check_topics(names)
+        await declare_changelogs(self.app, self.partitions)
         self.fetcher.subscribe(names)
 
     async def check_topics(self, names: Iterable[str]) -> int:

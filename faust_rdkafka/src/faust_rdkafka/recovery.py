@@ -54,6 +54,8 @@ class Recovery(Service):
                 app.stats,
                 lambda: app.consumer.should_stop or app.should_stop,
             )
+            for table in tables:
+                complete = complete and await table.follow_others(wanted)
         finally:
             self.in_recovery = False
         if app.should_stop or not complete:

@@ -27,6 +27,7 @@ class Table(faust.Table):
     """
 
     Database = Database  # what opens a partition's persistent store
+    _REFUSED: tuple[str, ...] = ("window", "is_global", "use_partitioner")
 
     def __init__(
         self,
@@ -40,7 +41,7 @@ class Table(faust.Table):
     ) -> None:
         if version < 1:
             raise Misconfigured(f"table {name!r}: version {version} is below 1")
-        for setting in ("window", "is_global", "use_partitioner"):
+        for setting in self._REFUSED:
             if options.get(setting):
                 raise Misconfigured(f"table {name!r}: {setting} is not supported by rdkafka://")
         super().__init__(app, name=name if version == 1 else f"{name}-v{version}", **options)
@@ -217,6 +218,10 @@ class Table(faust.Table):
 
     def publish(self, number: int) -> None:
         self._committed[number] = CommittedPartition(self._partitions[number])
+
+    async def follow_others(self, owned: set[int]) -> bool:
+        """Whether the rows of partitions that others own are there: only global tables want them."""
+        return True
 
     def hide(self) -> None:
         """No partition can be queried until it is restored again."""
