@@ -35,8 +35,16 @@ CONNECTOR = "import sys; from connectors.outbox import main_standalone; sys.exit
 TABLE = """create table outbox (id uuid primary key default gen_random_uuid(), aggregatetype text, aggregateid text,
 type text, payload bytea, written_at timestamptz not null default clock_timestamp(), number bigserial,
 published boolean not null default false)"""
-# Only the relay needs it, and it would be slower without.
-INDEX = "create index on outbox (number) where not published"
+# Only who polls needs these, and would be slower without. The polling connector's are those that it prints, but for the number.
+COLUMNS_BY_KIND = {
+    "relay": ("create index on outbox (number) where not published",),
+    "polling": (
+        "alter table outbox add column status text not null default 'PENDING', add column status_reason text, "
+        "add column status_letter bytea",
+        "create index on outbox (number) where status = 'PENDING'",
+        "create index on outbox (number) where status = 'FAILED'",
+    ),
+}
 INSERT = """insert into outbox (aggregatetype, aggregateid, type, payload)
 select 't', 'k' || (i %% 1000), 'T', convert_to(lpad(i::text, 240, '.'), 'utf8') from generate_series(%s::int, %s::int) i"""
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -61,14 +69,14 @@ class Usage:
 class Bench:
     """A database, a topic and a carrier of this run's own."""
 
-    def __init__(self, bootstrap: str, host: PostgresHost, kind: Literal["connector", "relay"]) -> None:
+    def __init__(self, bootstrap: str, host: PostgresHost, kind: Literal["connector", "polling", "relay"]) -> None:
         self.kind, self.name = kind, f"bench_{uuid.uuid4().hex[:8]}"
         self.bootstrap, self.host = bootstrap, host
         self.url = host.create_database(self.name)
         self.topic = f"{self.name}.t"
         self.admin = AdminClient({"bootstrap.servers": bootstrap})
         self.admin.create_topics([NewTopic(self.topic, 4, 1)])[self.topic].result(20)
-        self.execute(TABLE, *([INDEX] if kind == "relay" else []))
+        self.execute(TABLE, *COLUMNS_BY_KIND.get(kind, ()))
         settings = {"bootstrap.servers": bootstrap, "group.id": self.name, "auto.offset.reset": "earliest"}
         settings |= {"fetch.wait.max.ms": "5", "isolation.level": "read_committed", "enable.auto.commit": "false"}
         self.consumer = Consumer(settings)
@@ -79,7 +87,8 @@ class Bench:
         if self.kind == "relay":
             command = ["-m", "bench.outbox_relay", self.url, self.bootstrap, self.name]
         else:
-            given = ["--source-url", self.url, "--bootstrap", self.bootstrap, "--slot", self.name]
+            given = ["--source-url", self.url, "--bootstrap", self.bootstrap]
+            given += ["--slot", self.name] if self.kind == "connector" else ["--polling", "--connector-name", self.name]
             command = ["-c", CONNECTOR, *given, "--route", self.name + ".${routedByValue}"]
         self.process = subprocess.Popen([sys.executable, *command], stderr=subprocess.DEVNULL)
 
@@ -190,8 +199,9 @@ class Bench:
             self.process.send_signal(number)
         self.process.wait(30)
         self.host.drop_database(self.name)
-        positions = [f"connect-outbox-{self.name}-offsets"] if self.kind == "connector" else []
-        for future in self.admin.delete_topics([self.topic, *positions]).values():
+        topics = self.admin.list_topics(timeout=20).topics
+        own = [name for name in topics if name.startswith(f"connect-outbox-{self.name}-")]
+        for future in self.admin.delete_topics([self.topic, *own]).values():
             future.result(20)
 
 
