@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import structlog
+
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.metrics import Metrics
 from connectors.outbox.polling.batches import BatchRecord
@@ -17,12 +19,15 @@ from connectors.outbox.routing import Record
 from connectors.outbox.sender import Sender
 from connectors.outbox.steps import AtStep, Step
 
+_log = structlog.get_logger()
+
 # Every so many rows librdkafka may report.
 _SERVE_EVERY_ROWS = 1_000
 # How often the whole table is looked at: a redriven row lies behind what was read.
 _WHOLE_EVERY_S = 1.0
 # How often buckets of others are tried when a process has nothing to do in its own: theirs may be frozen or dying.
 _BEYOND_EVERY_S = 0.5
+_WARN_AFTER_S = 60.0
 
 
 class Carrier:
@@ -43,6 +48,7 @@ class Carrier:
         self._publisher, self._sender, self._states, self._metrics = publisher, sender, states, metrics
         self._at_step = at_step
         self._whole_at = self._beyond_at = 0.0
+        self._warn_at = time.monotonic() + _WARN_AFTER_S
         self.seats: Sequence[int] = (session.seat,)
 
     @property
@@ -66,7 +72,15 @@ class Carrier:
                     self._beyond_at = now + _BEYOND_EVERY_S
                     rows = self._batch(place, table, others)
                 carried += rows
+        self._warn_if_held_up(now)
         return carried
+
+    def _warn_if_held_up(self, now: float) -> None:
+        if not self.is_held_up:
+            self._warn_at = now + _WARN_AFTER_S
+        elif now >= self._warn_at:
+            self._warn_at = now + _WARN_AFTER_S
+            _log.warning("rows wait for transactions that write to the outbox and stay open", after_s=_WARN_AFTER_S)
 
     def _batch(self, place: int, table: Claims, buckets: Sequence[int]) -> int:
         connection, began = self._session.connection, time.monotonic()
@@ -94,7 +108,7 @@ class Carrier:
         self._at_step(Step.STATUS_WRITTEN)
         table.done()
         self._sender.trust()
-        self._count(rows, published, began)
+        self._count(table, rows, published, began)
         return len(rows)
 
     def _send(self, place: int, table: Claims, rows: Sequence[Row]) -> None:
@@ -108,13 +122,14 @@ class Carrier:
                 self._publisher.serve()
                 self._metrics.beat()
 
-    def _count(self, rows: Sequence[Row], published: Sequence[Row], began: float) -> None:
+    def _count(self, table: Claims, rows: Sequence[Row], published: Sequence[Row], began: float) -> None:
         metrics = self._metrics
         metrics.rows_total += len(published)
         metrics.bytes_total += sum(row.bytes for row in rows)
         metrics.batches_total += 1
-        metrics.transactions_total += 1
         metrics.commit_seconds_total += time.monotonic() - began
+        if (written_us := table.written_us(rows[0])) is not None:
+            metrics.latency.observe(max(0.0, time.time() - written_us / 1_000_000))
 
 
 def _divided(seat: int, seats: Sequence[int]) -> tuple[list[int], list[int]]:

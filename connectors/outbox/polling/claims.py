@@ -22,6 +22,7 @@ from connectors.outbox.polling.options import Polling
 from connectors.outbox.polling.settled import NOTHING, Settled
 from connectors.outbox.polling.statements import BUCKETS, Statements
 from connectors.outbox.routing import Route
+from connectors.outbox.values import epoch_us
 from connectors.outbox.waiting.entries import Entry
 
 
@@ -107,6 +108,14 @@ class Claims:
         if self._route is None:
             raise DatabaseLost("nothing was claimed yet")
         return self._route
+
+    def written_us(self, row: Row) -> int | None:
+        """When it was written, Unix microseconds, by its timestamp column; None without one."""
+        text = None if (name := self._statements.time) is None else self.route.text(row.values, name)
+        try:
+            return None if text is None else epoch_us(text.encode())
+        except ValueError:
+            return None
 
     def publish(self, numbers: Sequence[int]) -> int:
         """Writes PUBLISHED; gives the transaction's id. Raises ClaimLost if somebody else has changed one of the rows."""

@@ -34,6 +34,7 @@ _END_OLD = "select pg_terminate_backend(pid) from pg_stat_activity where pid = %
 # A session whose process or network is gone must let go of its rows.
 _SETTINGS = (
     "set enable_seqscan = off",
+    "set lock_timeout = '5s'",
     "set tcp_keepalives_idle = 10",
     "set tcp_keepalives_interval = 5",
     "set tcp_keepalives_count = 3",

@@ -48,7 +48,7 @@ select {columns}, tally_bytes from (
 where tally_bytes - {size} < {bytes_max} order by {order}
 """
 _IN_BUCKETS = "and hashtext({bucketed}) & {mask} = any(%(buckets)s)"
-_NOT_BEHIND_FAILED = """and ({key} is null or (coalesce({kind}::text, ''), {key}::text)
+_NOT_BEHIND_FAILED = """ and ({key} is null or (coalesce({kind}::text, ''), {key}::text)
 not in (select * from unnest(%(kinds)s::text[], %(keys)s::text[])))"""
 _PUBLISH = """
 with done as (
@@ -86,7 +86,10 @@ def seat_lock(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Statements:
-    """Ready to be executed; `failed` is None where the table has no key and each row is an aggregate of its own."""
+    """Ready to be executed; `failed` is None where the table has no key and each row is an aggregate of its own.
+
+    `time` is a column that says when a row was written, None if there is none.
+    """
 
     announce: sql.Composed
     look: sql.Composed
@@ -96,6 +99,7 @@ class Statements:
     fail: sql.Composed
     keys: sql.Composed
     figures: sql.Composed
+    time: str | None
     _claim: dict[tuple[bool, bool], sql.Composed]
 
     def claim(self, every_bucket: bool, with_failed: bool) -> sql.Composed:
@@ -107,48 +111,12 @@ class Statements:
         cls, connection: psycopg.Connection, config: OutboxConfig, polling: Polling, table: OutboxTable
     ) -> Statements:
         """Of a table in the database of the connection. Raises psycopg.Error."""
-        quoted = sql.Identifier(*table.name).as_string(connection)
-        found = connection.execute(_KEYS_OF_LOCKS, (quoted, seat_lock(config.name), quoted)).fetchone()
-        if found is None:
-            raise DatabaseLost("no key of a lock")
-        table_key, seat_key, oid = found
-        rules, names = config.routing, [column.name for column in table.columns]
-        has_key = rules.key_field in names
-        kind = KIND_FIELD if KIND_FIELD in names else rules.route_by_field
-        relations = sql.SQL("{}::oid").format(sql.Literal(oid))
-        if table.partitions is not None:
-            relations = sql.SQL("select relid from pg_partition_tree({}::oid::regclass)").format(sql.Literal(oid))
-        bucketed = sql.SQL("{}::text").format(sql.Identifier(rules.id_field))
-        if has_key:
-            bucketed = sql.SQL("coalesce({}::text, {})").format(sql.Identifier(rules.key_field), bucketed)
-        words: dict[str, sql.Composable] = {
-            "table": sql.Identifier(*table.name),
-            "order": sql.Identifier(polling.order_column),
-            "status": sql.Identifier(polling.status_column),
-            "reason": sql.Identifier(polling.reason_column),
-            "letter": sql.Identifier(polling.letter_column),
-            "id": sql.Identifier(rules.id_field),
-            "key": sql.Identifier(rules.key_field),
-            "kind": sql.Identifier(kind),
-            "columns": sql.SQL(", ").join(map(sql.Identifier, names)),
-            "size": sql.SQL("coalesce(pg_column_size({}), 0)").format(sql.Identifier(rules.payload_field)),
-            "bucketed": bucketed,
-            "mask": sql.Literal(BUCKETS - 1),
-            "polls": sql.Literal(_POLLS),
-            "relations": relations,
-            "table_key": sql.Literal(table_key),
-            # As the view of locks shows a negative number.
-            "table_class": sql.Literal(table_key & 0xFFFFFFFF),
-            "seat_class": sql.Literal(seat_key & 0xFFFFFFFF),
-            "rows_max": sql.Literal(polling.rows_max),
-            "bytes_max": sql.Literal(polling.bytes_max),
-            "counted_max": sql.Literal(COUNTED_MAX),
-        }
+        words = _words(connection, config, polling, table)
+        has_key, time = _has_key(config, table), _time_column(config, table)
 
         def composed(text: LiteralString, **more: sql.Composable) -> sql.Composed:
             return sql.SQL(text).format(**words, **more)
 
-        time = _time_column(config, table)
         figures = composed(
             _FIGURES,
             waiting=composed(_WAITING) if has_key else sql.SQL("0"),
@@ -163,6 +131,7 @@ class Statements:
             fail=composed(_FAIL),
             keys=composed(_KEYS),
             figures=figures,
+            time=time,
             _claim={
                 (every, failed): composed(
                     _CLAIM,
@@ -172,6 +141,54 @@ class Statements:
                 for failed in (False, True)
             },
         )
+
+
+def _words(
+    connection: psycopg.Connection, config: OutboxConfig, polling: Polling, table: OutboxTable
+) -> dict[str, sql.Composable]:
+    """What stands in the braces of the texts above."""
+    quoted = sql.Identifier(*table.name).as_string(connection)
+    found = connection.execute(_KEYS_OF_LOCKS, (quoted, seat_lock(config.name), quoted)).fetchone()
+    if found is None:
+        raise DatabaseLost("no key of a lock")
+    table_key, seat_key, oid = found
+    rules, names = config.routing, [column.name for column in table.columns]
+    kind = KIND_FIELD if KIND_FIELD in names else rules.route_by_field
+    # What the rules do not read need not leave the server.
+    read = {*rules.columns(), kind, _time_column(config, table), polling.order_column, polling.letter_column}
+    relations = sql.SQL("{}::oid").format(sql.Literal(oid))
+    if table.partitions is not None:
+        relations = sql.SQL("select relid from pg_partition_tree({}::oid::regclass)").format(sql.Literal(oid))
+    bucketed = sql.SQL("{}::text").format(sql.Identifier(rules.id_field))
+    if _has_key(config, table):
+        bucketed = sql.SQL("coalesce({}::text, {})").format(sql.Identifier(rules.key_field), bucketed)
+    return {
+        "table": sql.Identifier(*table.name),
+        "order": sql.Identifier(polling.order_column),
+        "status": sql.Identifier(polling.status_column),
+        "reason": sql.Identifier(polling.reason_column),
+        "letter": sql.Identifier(polling.letter_column),
+        "id": sql.Identifier(rules.id_field),
+        "key": sql.Identifier(rules.key_field),
+        "kind": sql.Identifier(kind),
+        "columns": sql.SQL(", ").join(sql.Identifier(name) for name in names if name in read),
+        "size": sql.SQL("coalesce(pg_column_size({}), 0)").format(sql.Identifier(rules.payload_field)),
+        "bucketed": bucketed,
+        "mask": sql.Literal(BUCKETS - 1),
+        "polls": sql.Literal(_POLLS),
+        "relations": relations,
+        "table_key": sql.Literal(table_key),
+        # As the view of locks shows a negative number.
+        "table_class": sql.Literal(table_key & 0xFFFFFFFF),
+        "seat_class": sql.Literal(seat_key & 0xFFFFFFFF),
+        "rows_max": sql.Literal(polling.rows_max),
+        "bytes_max": sql.Literal(polling.bytes_max),
+        "counted_max": sql.Literal(COUNTED_MAX),
+    }
+
+
+def _has_key(config: OutboxConfig, table: OutboxTable) -> bool:
+    return any(column.name == config.routing.key_field for column in table.columns)
 
 
 def _time_column(config: OutboxConfig, table: OutboxTable) -> str | None:

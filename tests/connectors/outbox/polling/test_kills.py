@@ -56,6 +56,26 @@ def test_fifteen_lives_killed_at_a_step_publish_each_row_once(
     assert assert_effectively_once(polled, kill_at(polled, step, 15)) == 0
 
 
+def test_what_a_killed_process_left_open_is_ended_by_another(
+    polled: Any, assert_effectively_once: Callable[..., int]
+) -> None:
+    """Until then no read_committed reader gets past it; Kafka itself would take two minutes."""
+    polled.create_topic("t", 1)
+    polled.insert(1, 10)
+    dying = polled.spawn(TEST_KILL_AT=Step.BATCH_SENT)
+    assert dying.wait(60) == -signal.SIGKILL
+    killed = polled.spawn(TEST_KILL_AT=f"{Step.BATCH_SENT}:3")
+    polled.until_written(10)
+    running = polled.start().until_ready()
+    first = 11
+    while killed.poll() is None:
+        polled.insert(first, first + 9)
+        first += 10
+    polled.until_written(first - 1)
+    assert assert_effectively_once(polled, polled.until_read(first - 1, polled.topic("t"))) == 0
+    assert running.end() == 0
+
+
 def kill_side_by_side(outbox: Any, kills: int, seed: int) -> list[Any]:
     draw = random.Random(seed)
     print(f"seed {seed}")
