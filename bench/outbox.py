@@ -1,6 +1,6 @@
-"""Measures the outbox connector beside a polling relay: backlog, latency, CPU, memory, and the time back after faults.
+"""Measures the outbox connectors, of the log and polling, beside a polling relay: backlog, latency, CPU, memory, faults.
 
-`python -m bench.outbox [--rows N] [--seconds N] [--million]`; servers are those that TALLY_KAFKA_BOOTSTRAP and
+`python -m bench.outbox [--rows N] [--seconds N] [--million] [--contenders KIND…]`; servers are those that TALLY_KAFKA_BOOTSTRAP and
 TALLY_TEST_POSTGRES_URL name, else its own. Each carrier is a process with a database and a topic of its own on the same
 servers; "warm" means that it is up, frozen while the rows are written, and continued. Rows carry 240 bytes of payload.
 """
@@ -18,7 +18,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -35,10 +35,20 @@ CONNECTOR = "import sys; from connectors.outbox import main_standalone; sys.exit
 TABLE = """create table outbox (id uuid primary key default gen_random_uuid(), aggregatetype text, aggregateid text,
 type text, payload bytea, written_at timestamptz not null default clock_timestamp(), number bigserial,
 published boolean not null default false)"""
-# Only the relay needs it, and it would be slower without.
-INDEX = "create index on outbox (number) where not published"
+# Only who polls needs these, and would be slower without. The polling connector's are those that it prints, but for the number.
+COLUMNS_BY_KIND = {
+    "relay": ("create index on outbox (number) where not published",),
+    "polling": (
+        "alter table outbox add column status text not null default 'PENDING', add column status_reason text, "
+        "add column status_letter bytea",
+        "create index on outbox (number) where status = 'PENDING'",
+        "create index on outbox (number) where status = 'FAILED'",
+    ),
+}
 INSERT = """insert into outbox (aggregatetype, aggregateid, type, payload)
 select 't', 'k' || (i %% 1000), 'T', convert_to(lpad(i::text, 240, '.'), 'utf8') from generate_series(%s::int, %s::int) i"""
+Kind = Literal["connector", "polling", "relay"]
+KINDS: tuple[Kind, ...] = ("connector", "polling", "relay")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 IDLE_S = 10
 FAULTS = 5
@@ -61,14 +71,14 @@ class Usage:
 class Bench:
     """A database, a topic and a carrier of this run's own."""
 
-    def __init__(self, bootstrap: str, host: PostgresHost, kind: Literal["connector", "relay"]) -> None:
+    def __init__(self, bootstrap: str, host: PostgresHost, kind: Kind) -> None:
         self.kind, self.name = kind, f"bench_{uuid.uuid4().hex[:8]}"
         self.bootstrap, self.host = bootstrap, host
         self.url = host.create_database(self.name)
         self.topic = f"{self.name}.t"
         self.admin = AdminClient({"bootstrap.servers": bootstrap})
         self.admin.create_topics([NewTopic(self.topic, 4, 1)])[self.topic].result(20)
-        self.execute(TABLE, *([INDEX] if kind == "relay" else []))
+        self.execute(TABLE, *COLUMNS_BY_KIND.get(kind, ()))
         settings = {"bootstrap.servers": bootstrap, "group.id": self.name, "auto.offset.reset": "earliest"}
         settings |= {"fetch.wait.max.ms": "5", "isolation.level": "read_committed", "enable.auto.commit": "false"}
         self.consumer = Consumer(settings)
@@ -79,7 +89,8 @@ class Bench:
         if self.kind == "relay":
             command = ["-m", "bench.outbox_relay", self.url, self.bootstrap, self.name]
         else:
-            given = ["--source-url", self.url, "--bootstrap", self.bootstrap, "--slot", self.name]
+            given = ["--source-url", self.url, "--bootstrap", self.bootstrap]
+            given += ["--slot", self.name] if self.kind == "connector" else ["--polling", "--connector-name", self.name]
             command = ["-c", CONNECTOR, *given, "--route", self.name + ".${routedByValue}"]
         self.process = subprocess.Popen([sys.executable, *command], stderr=subprocess.DEVNULL)
 
@@ -190,8 +201,9 @@ class Bench:
             self.process.send_signal(number)
         self.process.wait(30)
         self.host.drop_database(self.name)
-        positions = [f"connect-outbox-{self.name}-offsets"] if self.kind == "connector" else []
-        for future in self.admin.delete_topics([self.topic, *positions]).values():
+        topics = self.admin.list_topics(timeout=20).topics
+        own = [name for name in topics if name.startswith(f"connect-outbox-{self.name}-")]
+        for future in self.admin.delete_topics([self.topic, *own]).values():
             future.result(20)
 
 
@@ -213,15 +225,26 @@ def _servers() -> Iterator[tuple[str, PostgresHost]]:
             postgres.stop()
 
 
-def _measure(connector: Bench, relay: Bench, rows: int, seconds: int, million: bool) -> None:
-    connector.trickle(50, 2)
-    relay.trickle(50, 2)
+def _measure(benches: dict[Kind, Bench], rows: int, seconds: int, million: bool) -> None:
+    for bench in benches.values():
+        bench.trickle(50, 2)
     for rows_a_transaction in (1, 10, 100):
-        paces = [bench.backlog(rows, rows_a_transaction) for bench in (connector, relay)]
-        print(f"ratio at {rows_a_transaction} rows a transaction: {paces[0] / paces[1]:.1f}", flush=True)
+        paces = {kind: bench.backlog(rows, rows_a_transaction) for kind, bench in benches.items()}
+        for kind in paces.keys() - {"relay"} if "relay" in paces else ():
+            ratio = paces[kind] / paces["relay"]
+            print(f"{kind} to relay at {rows_a_transaction} rows a transaction: {ratio:.1f}", flush=True)
     for rate in (500, 2_000):
-        print(connector.trickle(rate, seconds, rate // 500), relay.trickle(rate, seconds, rate // 500), sep="\n")
-    print(connector.idle())
+        for bench in benches.values():
+            print(bench.trickle(rate, seconds, rate // 500), flush=True)
+    for bench in benches.values():
+        print(bench.idle(), flush=True)
+    if "connector" in benches:
+        _measure_connector(benches["connector"], million)
+    print("Debezium: peer absent")
+
+
+def _measure_connector(connector: Bench, million: bool) -> None:
+    """What is promised of the connector of the log alone."""
     if million:
         connector.backlog(1_000_000, 1_000_000)
     for what, measure in (
@@ -233,7 +256,6 @@ def _measure(connector: Bench, relay: Bench, rows: int, seconds: int, million: b
         print(
             f"connector: {what}: median {statistics.median(took):.2f} s of {FAULTS}, worst {max(took):.2f}", flush=True
         )
-    print("Debezium: peer absent")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -242,18 +264,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--million", action="store_true", help="one transaction of a million rows too")
+    parser.add_argument("--contenders", nargs="+", choices=KINDS, default=KINDS)
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    with _servers() as (bootstrap, host):
-        connector = Bench(bootstrap, host, "connector")
-        try:
-            relay = Bench(bootstrap, host, "relay")
-            try:
-                _measure(connector, relay, arguments.rows, arguments.seconds, arguments.million)
-            finally:
-                relay.close()
-        finally:
-            connector.close()
+    with _servers() as (bootstrap, host), ExitStack() as closing:
+        benches = {}
+        for kind in arguments.contenders:
+            benches[kind] = Bench(bootstrap, host, kind)
+            closing.callback(benches[kind].close)
+        _measure(benches, arguments.rows, arguments.seconds, arguments.million)
     return 0
 
 

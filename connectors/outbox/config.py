@@ -10,6 +10,7 @@ from typing import Literal
 from connectors.outbox.errors import BadOption
 from connectors.outbox.java_regex import java_router
 from connectors.outbox.kinds import TypeModes
+from connectors.outbox.polling.options import Polling
 from connectors.outbox.refused import LetterRecord, Refusal
 
 RECORD_BYTES_MAX = 8 * 1024 * 1024
@@ -180,6 +181,8 @@ class OutboxConfig:
     `resume` is the way on where a start would be refused, and changes nothing elsewhere: "slot" goes on where the slot is
     (what lies before it is not sent, or sent again), "republish" starts as for the first time.
     `dead_letter` makes the record for a row that Kafka can never take; without it such a row stops the connector.
+    `polling`: the tables are asked instead of the log, so that `slot`, `publication`, `snapshot`, `forget_position` and
+    `resume` mean nothing.
     `takeover_wait_s` is how long a predecessor's hold on the slot is waited for; None: the server's wal_sender_timeout and 5 s.
     """
 
@@ -208,6 +211,7 @@ class OutboxConfig:
     transaction_timeout_ms: int = 120_000
     advance_every_s: float = 3
     takeover_wait_s: float | None = None
+    polling: Polling | None = None
 
     def __post_init__(self) -> None:
         if not _SLOT_NAME.fullmatch(self.slot):

@@ -36,6 +36,7 @@ from connectors.outbox.errors import (
     Refused,
     Stopped,
     WaitingFull,
+    first_line,
 )
 from connectors.outbox.kafka_log import kafka_logger
 from connectors.outbox.metrics import Metrics
@@ -49,7 +50,7 @@ from connectors.outbox.start import FirstTime, Found, judge
 from connectors.outbox.steps import AtStep, Step, pass_by
 from connectors.outbox.stored import read_stored_position
 from connectors.outbox.stream import Stream, System
-from connectors.outbox.topics import Topics
+from connectors.outbox.topics import Topics, admin_settings
 from connectors.outbox.waiting.keeper import Keeper, Waiting, waiting_topic_settings
 from connectors.outbox.waiting.mending import Mender
 from connectors.outbox.waiting.topic import read_waiting
@@ -69,7 +70,7 @@ class Connector:
     ) -> None:
         self._at_step = at_step
         self._config, self._stop, self._metrics = config, stop, metrics
-        self._admin = AdminClient(_admin_settings(config), logger=kafka_logger())
+        self._admin = AdminClient(admin_settings(config), logger=kafka_logger())
         self._topics = Topics(self._admin, config)
         self._suspicion, self._waiting = Suspicion(), Waiting()
         self._publisher: Publisher | None = None
@@ -112,7 +113,7 @@ class Connector:
                 self._lose_producer(error)
             except psycopg.errors.InsufficientPrivilege as error:
                 raise NotPermitted(
-                    f"{_first_line(error)}; the role needs REPLICATION, and SELECT on {self._config.table}"
+                    f"{first_line(error)}; the role needs REPLICATION, and SELECT on {self._config.table}"
                 ) from None
             except Stopped as stopped:
                 _log.warning("ended without settling the open batch", reason=str(stopped))
@@ -126,7 +127,7 @@ class Connector:
             try:
                 self._publisher.abort()
             except OutboxError as error:
-                _log.warning("the open batch is left to kafka's time-out", error=_first_line(error))
+                _log.warning("the open batch is left to kafka's time-out", error=first_line(error))
 
     def _carry_once(self) -> None:
         try:
@@ -281,21 +282,7 @@ class Connector:
     def _rest(self, what: str, error: Exception) -> None:
         self._metrics.state = "WAITING"
         self._metrics.beat()
-        _log.warning(what, error=_first_line(error), again_in_s=round(self._backoff_s, 2))
+        _log.warning(what, error=first_line(error), again_in_s=round(self._backoff_s, 2))
         self._admin.poll(0)  # its log lines come out only so
         self._stop.wait(self._backoff_s)
         self._backoff_s = min(self._backoff_s * 2, _BACKOFF_MAX_S)
-
-
-def _admin_settings(config: OutboxConfig) -> dict[str, str | int | float | bool]:
-    security = {
-        name: value
-        for name, value in config.kafka.items()
-        if name.startswith(("security.", "sasl.", "ssl.", "client."))
-    }
-    return {"log_level": 2, **security, "bootstrap.servers": config.bootstrap}
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else repr(error)

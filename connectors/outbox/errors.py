@@ -23,6 +23,7 @@ OutboxError
 ├── Fenced                30  a newer process of the same name has taken over, or Kafka timed the batch out
 ├── Aborted               -   retried: the Kafka transaction must be aborted, the stream starts again at the stored position
 ├── WaitingFull           -   retried: too many rows wait behind a failed one; paused until somebody mends it
+├── ClaimLost             -   retried: rows that were claimed by polling were changed by somebody else
 ├── ProducerLost          -   retried: the producer must be built anew
 ├── DatabaseLost          -   retried: the stream ended
 └── Stopped               -   asked to end while waiting for Kafka
@@ -234,6 +235,10 @@ class WaitingFull(OutboxError):
         )
 
 
+class ClaimLost(OutboxError):
+    """Rows that were claimed by polling were changed by somebody else; they are claimed again."""
+
+
 class ProducerLost(OutboxError):
     """The producer must be built anew."""
 
@@ -244,3 +249,9 @@ class DatabaseLost(OutboxError):
 
 class Stopped(OutboxError):
     """Asked to end while waiting for Kafka; what is open stays unpublished until the next start."""
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, for a log line."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else repr(error)

@@ -45,7 +45,7 @@ class Metrics:
     """Counters (`*_total`) and gauges of one connector; `ready` is true while it streams.
 
     `oldest_waiting_us` is when the oldest row on its way was committed (Unix microseconds; 0: none is); `beat_s` when the
-    carrier last gave a sign (time.monotonic).
+    carrier last gave a sign (time.monotonic). `pending_rows` is counted by the polling connector alone, up to a bound.
     """
 
     state: str = "STARTING"
@@ -71,6 +71,7 @@ class Metrics:
     rows_per_second: float = 0.0
     transactions_per_second: float = 0.0
     slot: SlotFigures | None = None
+    pending_rows: int | None = None
     beat_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -103,6 +104,8 @@ class Metrics:
         yield "tally_outbox_oldest_unpublished_seconds", "gauge", self.oldest_waiting_s
         yield "tally_outbox_rows_per_second", "gauge", self.rows_per_second
         yield "tally_outbox_transactions_per_second", "gauge", self.transactions_per_second
+        if self.pending_rows is not None:
+            yield "tally_outbox_pending_rows", "gauge", float(self.pending_rows)
         if (slot := self.slot) is not None:
             yield "tally_outbox_slot_wal_status", "gauge", WAL_STATUS.get(slot.wal_status or "", -1.0)
             for name, figure in (

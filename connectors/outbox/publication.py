@@ -9,7 +9,7 @@ import structlog
 from psycopg import sql
 
 from connectors.outbox.config import OutboxConfig, TableName
-from connectors.outbox.errors import PublicationMissing, PublicationNarrow
+from connectors.outbox.errors import PublicationMissing, PublicationNarrow, first_line
 from connectors.outbox.outboxes import Outboxes, OutboxTable
 
 _log = structlog.get_logger()
@@ -43,7 +43,7 @@ def _make(connection: psycopg.Connection, config: OutboxConfig, outboxes: Outbox
     try:
         connection.execute(statement)
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.WrongObjectType) as error:
-        raise PublicationMissing(config.publication, statement.as_string(connection), _first_line(error)) from None
+        raise PublicationMissing(config.publication, statement.as_string(connection), first_line(error)) from None
     _log.info("publication made", publication=config.publication, tables=[".".join(name) for name in outboxes.tables])
 
 
@@ -109,7 +109,3 @@ def _check_relation(connection: psycopg.Connection, config: OutboxConfig, name: 
             f"lacks the columns {', '.join(missing)}",
             f"alter publication {publication} set table {table} ({', '.join(wanted)})",
         )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

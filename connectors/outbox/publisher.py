@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -17,7 +17,6 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.errors import Aborted, Fenced, ProducerLost, Stopped
 from connectors.outbox.kafka_log import kafka_logger
-from connectors.outbox.positions import StoredPosition
 from connectors.outbox.refused import Headers
 from connectors.outbox.routing import Record, Unroutable
 
@@ -76,6 +75,13 @@ def producer_settings(config: OutboxConfig, on_error: Callable[[KafkaError], Non
         "partitioner": "murmur2_random",
         "error_cb": on_error,
     }
+
+
+class Reached(Protocol):
+    """How far a batch reaches: a position in the log, or the rows themselves."""
+
+    def to_json(self, recorded_at_s: float) -> bytes:
+        """The record's value; `recorded_at_s` (Unix seconds) is for people."""
 
 
 class Publisher:
@@ -145,8 +151,8 @@ class Publisher:
             self._once(flush)
             self._while_waiting()
 
-    def commit(self, stored: StoredPosition) -> None:
-        """Ends the batch with the position that it reaches. Raises Aborted, Fenced, ProducerLost, Stopped."""
+    def commit(self, stored: Reached) -> None:
+        """Ends the batch with how far it reaches. Raises Aborted, Fenced, ProducerLost, Stopped."""
         if not self.is_open:
             self.begin()
         headers: Headers = []

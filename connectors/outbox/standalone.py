@@ -20,6 +20,7 @@ from connectors.outbox.debezium import Overrides, debezium_config
 from connectors.outbox.debezium_file import Options
 from connectors.outbox.errors import BadOption
 from connectors.outbox.metrics import Metrics
+from connectors.outbox.polling.arguments import add_polling, polling_of
 from connectors.outbox.refused import plain_letter
 from connectors.outbox.run import run
 from schemas.outbox_status import status_sql
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tally connector", description=__doc__, allow_abbrev=False)
     _add_places(parser)
     _add_rules(parser)
+    add_polling(parser)
     parser.add_argument(
         "--snapshot", choices=("initial", "no_data"), default=None, help="rows from before the first start (initial)"
     )
@@ -146,9 +148,11 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
 
 
 def _config(arguments: argparse.Namespace) -> OutboxConfig:
+    polling = polling_of(arguments)
     config = _from_file(arguments) if arguments.debezium_config is not None else _from_flags(arguments)
     return replace(
         config,
+        polling=polling,
         routing=_routing(arguments, config.routing),
         snapshot=arguments.snapshot or config.snapshot,
         create_topics=not arguments.no_create_topics,

@@ -7,7 +7,10 @@ from enum import StrEnum
 
 
 class Step(StrEnum):
-    """In the order in which a first start reaches them; the last two come again with every batch."""
+    """In the order in which a first start reaches them; BATCH_SENT and BATCH_STORED come again with every batch.
+
+    CLAIMED and STATUS_WRITTEN are the polling connector's own, before and behind these two.
+    """
 
     TAKEN_OVER = "taken_over"
     ANNOUNCED = "announced"
@@ -17,6 +20,8 @@ class Step(StrEnum):
     STREAMING = "streaming"
     BATCH_SENT = "batch_sent"
     BATCH_STORED = "batch_stored"
+    CLAIMED = "claimed"
+    STATUS_WRITTEN = "status_written"
 
 
 AtStep = Callable[[Step], None]

@@ -19,7 +19,13 @@ _ANSWER_WITHIN_S = 10.0
 
 
 def read_stored_position(config: OutboxConfig) -> StoredPosition | None:
-    """The last committed position; None if there never was one.
+    """The last committed position; None if there never was one. Raises as `read_last_record`."""
+    value = read_last_record(config)
+    return None if value is None else StoredPosition.from_json(value)
+
+
+def read_last_record(config: OutboxConfig) -> bytes | None:
+    """What the last committed batch stored; None if there never was one.
 
     To be called after the producer has taken over: then nothing is open in the topic, so reading up to the high
     watermark with read_committed sees everything. Raises ProducerLost while Kafka does not answer.
@@ -32,7 +38,7 @@ def read_stored_position(config: OutboxConfig) -> StoredPosition | None:
             start = max(low, high - back)
             value = _last_value(consumer, TopicPartition(config.positions_topic, 0, start), high)
             if value is not None:
-                return StoredPosition.from_json(value)
+                return value
             if start == low:
                 return None
             back *= _WIDER

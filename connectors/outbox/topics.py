@@ -28,6 +28,16 @@ _DEFAULT_BYTES_MAX = 1_048_588 - _BATCH_OVERHEAD_BYTES
 _FORBIDDEN = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 
 
+def admin_settings(config: OutboxConfig) -> dict[str, str | int | float | bool]:
+    """librdkafka's settings for an AdminClient of this connector."""
+    security = {
+        name: value
+        for name, value in config.kafka.items()
+        if name.startswith(("security.", "sasl.", "ssl.", "client."))
+    }
+    return {"log_level": 2, **security, "bootstrap.servers": config.bootstrap}
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """A topic's limits."""

@@ -17,7 +17,7 @@ from connectors.outbox.waiting.aggregates import Blocked
 from connectors.outbox.waiting.entries import Aggregate, Content, Entry, Place, Request, State, encode
 
 # Names the aggregate's type where the table has it, whatever column names the topic.
-_KIND_FIELD = "aggregatetype"
+KIND_FIELD = "aggregatetype"
 # Room for a key and a batch's header beside a value of the largest size.
 _OVERHEAD_BYTES = 1_024
 
@@ -50,7 +50,7 @@ class Keeper:
         key = route.text(values, rules.key_field)
         if key is None:
             return Aggregate(None, route.row_id(values))
-        kind = route.text(values, _KIND_FIELD if route.has(_KIND_FIELD) else rules.route_by_field)
+        kind = route.text(values, KIND_FIELD if route.has(KIND_FIELD) else rules.route_by_field)
         return Aggregate(kind or "", key)
 
     def wait(self, aggregate: Aggregate, route: Route, values: Values, place: Place) -> None:

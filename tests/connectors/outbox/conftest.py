@@ -18,7 +18,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
-from connectors.outbox import LetterRecord, Metrics, OutboxConfig, Refusal, Routing, run
+from connectors.outbox import LetterRecord, Metrics, OutboxConfig, Polling, Refusal, Routing, run
 from tally.local.databases import PostgresHost
 
 PROCESS = Path(__file__).parent / "connector_process.py"
@@ -92,12 +92,23 @@ class Outbox:
         self.admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
         self.running: list[Running] = []
         self.processes: list[subprocess.Popen[bytes]] = []
+        self._polling: Polling | None = None
+
+    def polls(self) -> None:
+        """From here on connectors poll, as one name."""
+        self._polling = Polling()
 
     def config(self, **changes: Any) -> OutboxConfig:
         """Topics are `<name>.<aggregatetype>`."""
         routing = Routing(**({"route_replacement": self.name + ".${routedByValue}"} | changes.pop("routing", {})))
         given = {"name": self.name, "source_url": self.url, "bootstrap": self.bootstrap, "table": "public.outbox"}
-        return OutboxConfig(**(given | {"slot": self.name, "routing": routing, "create_topics": True} | changes))
+        return OutboxConfig(
+            **(
+                given
+                | {"slot": self.name, "routing": routing, "create_topics": True, "polling": self._polling}
+                | changes
+            )
+        )
 
     def start(self, **changes: Any) -> Running:
         return self.start_with(self.config(**changes))
@@ -108,7 +119,8 @@ class Outbox:
 
     def spawn(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """The connector as a real process; `environment` is what `connector_process.py` reads."""
-        given = ["--source-url", self.url, "--bootstrap", self.bootstrap, "--slot", self.name]
+        given = ["--source-url", self.url, "--bootstrap", self.bootstrap]
+        given += ["--polling", "--connector-name", self.name] if self._polling else ["--slot", self.name]
         given += ["--route", self.name + ".${routedByValue}", *arguments]
         process = subprocess.Popen(
             [sys.executable, str(PROCESS), *given], stderr=subprocess.PIPE, env=os.environ | environment
@@ -190,6 +202,13 @@ class Outbox:
         until(enough, f"{count} records")
         return found
 
+    def until_written(self, count: int) -> None:
+        """Waits until so many rows are PUBLISHED in the table of a polling connector."""
+        until(
+            lambda: self.sql("select count(*) from outbox where status = 'PUBLISHED'")[0][0] >= count,
+            f"{count} rows PUBLISHED",
+        )
+
     def end_all(self) -> None:
         """Ends every connector of the test."""
         for running in self.running:
@@ -236,6 +255,18 @@ def outbox_on(kafka: str) -> Callable[[PostgresHost], Outbox]:
 
     def make(host: PostgresHost) -> Outbox:
         outbox = Outbox(host, kafka)
+        outbox.sql(TABLE)
+        return outbox
+
+    return make
+
+
+@pytest.fixture
+def outbox_pair() -> Callable[[PostgresHost, str], Outbox]:
+    """An outbox on a server and a broker of the test's own."""
+
+    def make(host: PostgresHost, bootstrap: str) -> Outbox:
+        outbox = Outbox(host, bootstrap)
         outbox.sql(TABLE)
         return outbox
 
