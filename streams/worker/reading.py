@@ -12,12 +12,19 @@ from typing import Any
 from faust_rdkafka import App, partition_of
 from schemas.keys import SEPARATOR, is_under, routing_key
 from schemas.topics import PARTITIONS
+from streams.letters.kept import Kept
+from streams.letters.lanes import Lanes, lane_of
 from streams.sagas.state import Status, from_row
+from streams.worker.agents import ORCHESTRATE
+from streams.worker.parking import TABLE as WAITING
 
 PAGE_LIMIT_DEFAULT = 100
 PAGE_LIMIT_MAX = 1000
 # Rows of these tables lie in the partition of something else than their own key.
-ROUTED_BY_OTHER = frozenset({"stock_commands"})
+ROUTED_BY_OTHER = frozenset({"stock_commands", "waiting"})
+
+# State of a saga one of whose messages was set aside.
+PARKED = "PARKED"
 
 Row = dict[str, Any]
 
@@ -98,7 +105,7 @@ class Reader:
     def page(self, name: str, prefix: str, after: str | None, limit: int) -> tuple[list[Found], str | None]:
         """Rows in key order and the key after which the next page starts, None on the last page."""
         table = self._table(name)
-        if SEPARATOR in prefix:
+        if SEPARATOR in prefix and name not in ROUTED_BY_OTHER:
             partitions = [self._owned(table, routing_key(name, prefix))]
         else:
             partitions = sorted(table.partitions_owned())
@@ -113,7 +120,7 @@ class Reader:
             (partition, row)
             for partition in sorted(table.partitions_owned())
             for row in table.committed(partition).values()
-            if state is None or _summary(row) == state
+            if state is None or self._state(row, partition) == state
         )
         newest = nlargest(limit, rows, key=lambda entry: (entry[1]["started_at"] or "", entry[1]["order_id"]))
         return [self.saga(row, partition) for partition, row in newest]
@@ -121,12 +128,14 @@ class Reader:
     def saga(self, row: Row, partition: int) -> Row:
         """A saga as people see it: what it waits for, what was refused, when it is due next."""
         saga = from_row(row)
-        stuck = saga.stuck
+        stuck, parked = saga.stuck, self._parked_by(saga.order_id, partition)
+        reason = saga.reason if stuck is None else f"{stuck.step} was refused: {stuck.reason}"
         return {
             "order_id": saga.order_id,
-            "state": saga.summary,
+            "state": saga.summary if parked is None else PARKED,
             "outcome": saga.outcome,
-            "reason": saga.reason if stuck is None else f"{stuck.step} was refused: {stuck.reason}",
+            "reason": reason if parked is None else parked.standing.history.rpartition("\n")[2],
+            "parked_by": None if parked is None else parked.letter_id,
             "order_status": saga.order_status,
             "waiting_for": [{"step": step, "line": line or None} for step, line in sorted(saga.awaited)],
             "attempts": dict(saga.attempts),
@@ -137,6 +146,17 @@ class Reader:
             "partition": partition,
             "worker": self._worker,
         }
+
+    def _state(self, row: Row, partition: int) -> str:
+        if self._parked_by(row["order_id"], partition) is not None:
+            return PARKED
+        return str(row["outcome"]) if row["status"] == Status.ENDED else from_row(row).summary
+
+    def _parked_by(self, order_id: str, partition: int) -> Kept | None:
+        """The record that the saga's agent could not handle, if there is one: its later messages wait behind it."""
+        rows = self._tables[WAITING].committed(partition)
+        found = Lanes(rows).first(lane_of(ORCHESTRATE, order_id)) if len(rows) else None
+        return None if found is None else found[1]
 
     def dress(self, name: str, found: Found) -> Row:
         """A row as interface.md section 4 shows it."""
@@ -170,9 +190,3 @@ def _scan(table: Any, partition: int, prefix: str, after: str | None) -> Iterato
 
 def _key(found: Found) -> str:
     return found.key
-
-
-def _summary(row: Row) -> str:
-    if row["status"] == Status.ENDED:
-        return str(row["outcome"])
-    return from_row(row).summary
