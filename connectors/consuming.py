@@ -105,10 +105,10 @@ class PlacedConsumer:
         self._consumer.assign([TopicPartition(t, p, offsets[t, p]) for t, p in self._owned])
         self.unplaced = self._held = False
 
-    def hold(self, full: bool) -> None:
-        """Take no more records while `full`; the membership stays."""
+    def hold(self, full: bool, topic: str) -> None:
+        """Take no more records of a topic while `full`; the membership stays, and other topics are read on."""
         if full != self._held and not self.unplaced:
-            owned = [TopicPartition(*partition) for partition in self._owned]
+            owned = [TopicPartition(*partition) for partition in self._owned if partition[0] == topic]
             if full:
                 log.warning("holds", reason="as much waits as may wait")
                 self._consumer.pause(owned)

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from datetime import datetime
 
-from schemas.envelope import Envelope, Headers, Message, derive_id
+from schemas.envelope import Envelope, Headers, Message, derive_id, to_rfc3339
 from schemas.messages import DeadLettered, wire_type
 
 # A letter must itself fit into a topic with Kafka's default limit of 1 MiB; of a larger record it keeps this much.
 VALUE_BYTES_MAX = 900_000
+# The end of a stack tells where it failed; the lines of the last tries tell how it went.
+STACK_CHARS_MAX = 4_000
+HISTORY_LINES_MAX = 20
+
+# FAILED: it was tried and refused. WAITING: an earlier record of its lane was.
+FAILED, WAITING = "FAILED", "WAITING"
+# What an operator may ask for.
+REDRIVE, DISCARD = "REDRIVE", "DISCARD"
+
+
+class WaitsBehind(Exception):
+    """The name that the letter of a waiting record gives to its error."""
+
+    def __init__(self) -> None:
+        super().__init__("an earlier record that it depends on was set aside")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +48,38 @@ class SetAside:
     headers: Headers
 
 
-def dead_letter(origin: str, record: SetAside, error: Exception, recorded_at: datetime) -> Message:
-    """The letter of a record; its id follows from the record's place, so that setting aside twice makes one letter."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a record stands in its lane: `attempts` were made, `history` has a line for each of the last."""
+
+    lane: str
+    state: str
+    attempts: int = 0
+    history: str = ""
+
+    def failed(self, error: BaseException, at: datetime) -> Standing:
+        """After one more try."""
+        line = f"{to_rfc3339(at)} {type(error).__name__}: {one_line(error)}"
+        lines = [*filter(None, self.history.split("\n")), line][-HISTORY_LINES_MAX:]
+        return Standing(self.lane, FAILED, self.attempts + 1, "\n".join(lines))
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line that is never empty."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def letter_id_of(origin: str, place: Place, key: bytes | None) -> str:
+    """Follows from the record's place, so that setting aside twice makes one letter."""
+    return derive_id(place.row_id or f"{place.topic}/{place.partition}/{place.offset}", origin, key)
+
+
+def dead_letter(
+    origin: str, record: SetAside, error: BaseException, recorded_at: datetime, standing: Standing | None = None
+) -> Message:
+    """The letter of a record; without a standing nothing waits behind it."""
     place = record.place
-    stood = place.row_id or f"{place.topic}/{place.partition}/{place.offset}"
-    letter_id = derive_id(stood, origin, record.key)
+    letter_id = letter_id_of(origin, place, record.key)
     value = record.value
     reason = str(error) or type(error).__name__
     if value is not None and len(value) > VALUE_BYTES_MAX:
@@ -53,6 +96,11 @@ def dead_letter(origin: str, record: SetAside, error: Exception, recorded_at: da
         reason=reason,
         error=type(error).__name__,
         recorded_at=recorded_at,
+        lane=None if standing is None else standing.lane,
+        state=None if standing is None else standing.state,
+        attempts=None if standing is None else standing.attempts,
+        stack=_stack(error),
+        history=None if standing is None else standing.history or None,
     )
     envelope = Envelope(
         id=letter_id,
@@ -66,6 +114,12 @@ def dead_letter(origin: str, record: SetAside, error: Exception, recorded_at: da
         causation_id=letter_id,
     )
     return Message(envelope, body)
+
+
+def _stack(error: BaseException) -> str | None:
+    if error.__traceback__ is None:
+        return None
+    return "".join(traceback.format_exception(error))[-STACK_CHARS_MAX:]
 
 
 def _bytes(content: bytes | str) -> bytes:

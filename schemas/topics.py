@@ -27,12 +27,13 @@ SAGAS_REPLIES = "sagas.replies"
 SAGAS_DEADLINES = "sagas.deadlines"
 ORDERS_BY_CUSTOMER_REKEY = "orders_by_customer.rekey"
 DEAD_LETTERS = "dead-letters"
+DEAD_LETTERS_COMMANDS = "dead-letters.commands"
 AUDIT_TRAIL = "audit-trail"
 
 # The Faust application; its name stands before each changelog.
 APP_ID = "tally"
 READ_MODELS = ("orders", "orders_by_customer", "stock")
-TABLES = (*READ_MODELS, "stock_levels", "holds", "stock_commands", "order_sagas")
+TABLES = (*READ_MODELS, "stock_levels", "holds", "stock_commands", "order_sagas", "waiting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,13 @@ _ALL = (
     Topic(ORDERS_BY_CUSTOMER_REKEY, "customer id", "ORDER_LISTED"),
     # One key a letter, compacted: a discarded letter is a tombstone.
     Topic(DEAD_LETTERS, "letter id", "DEAD_LETTERED", cleanup="compact"),
+    # Sent to the partition in which the record stood, whatever its key: only the owner of that partition can act.
+    Topic(
+        DEAD_LETTERS_COMMANDS,
+        "letter id, key or all",
+        "ACT_ON_DEAD_LETTERS",
+        retention_ms=COMMAND_RETENTION_MS,
+    ),
     Topic(AUDIT_TRAIL, "subject of the act", "who did what, and why"),
     *(_changelog_topic(table) for table in TABLES),
     *(

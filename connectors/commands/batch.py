@@ -13,10 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from connectors.commands import parked, positions
-from connectors.commands.attempt import Attempts, Outcome
+from connectors.commands.attempt import Attempted, Attempts, Outcome
 from connectors.commands.config import SinkConfig
 from connectors.commands.database import batch_transaction
 from connectors.commands.handler import Connection
+from connectors.commands.letters import Letters
+from connectors.commands.parked import Line, Parked
 from connectors.commands.positions import Move
 from connectors.consuming import Record
 
@@ -38,6 +40,7 @@ class Batches:
 
     config: SinkConfig
     attempts: Attempts
+    letters: Letters
 
     def work(self, connection: Connection, expected: Mapping[int, int], records: list[Record]) -> Worked:
         """A batch of new records, in the order of their offsets. Raises Away, PositionMoved: nothing was kept."""
@@ -46,21 +49,23 @@ class Batches:
         with batch_transaction(connection):
             positions.move(connection, self.config.topic, {p: Move(expected[p], end) for p, end in ends.items()})
             waiting = parked.waiting(connection, self.config.topic, sorted(expected))
-            lines, waits = set(waiting.lines), 0
+            lines, dead, waits = set(waiting.lines), set(waiting.dead), 0
             for record in records:
-                line = (record.partition, record.key)
+                line: Line = (record.partition, record.key, None)
                 if line in lines:
                     outcome, reason = Outcome.PARKED, parked.BEHIND
+                    parked.park(connection, record, reason)
+                    if line in dead:
+                        self.letters.put_behind(connection, line, record)
                 else:
                     attempted = self.attempts.work(connection, record)
                     outcome, reason = attempted.outcome, attempted.reason
-                if outcome is Outcome.PARKED:
-                    parked.park(connection, record, reason)
-                    lines.add(line)
+                    if outcome is not Outcome.DONE:
+                        self._park(connection, record, attempted, lines, dead)
                 outcomes[outcome] += 1
                 waits += outcome is Outcome.PARKED and reason != parked.BEHIND
                 self._bound_waits(connection, waits, outcome)
-        return Worked(outcomes, waiting.rows + outcomes[Outcome.PARKED])
+        return Worked(outcomes, waiting.rows + outcomes[Outcome.PARKED] + outcomes[Outcome.DEAD_LETTERED])
 
     def retry(self, connection: Connection, expected: Mapping[int, int]) -> Worked:
         """Parked commands that are due, each line in its order up to the first that is still busy. Raises as `work`."""
@@ -70,16 +75,41 @@ class Batches:
             # The positions stay, and their lock fences: a former owner works no parked command either.
             positions.move(connection, topic, {p: Move(at, at) for p, at in expected.items()})
             for line in parked.due(connection, topic, sorted(expected), bounds):
-                for record in parked.line_of(connection, topic, line, bounds):
-                    attempted = self.attempts.work(connection, record)
+                for command in parked.line_of(connection, topic, line, bounds.commands_a_key_max):
+                    attempted = self.attempts.work(connection, command.record)
                     outcomes[attempted.outcome] += 1
-                    if attempted.outcome is Outcome.PARKED:
-                        parked.postpone(connection, record, attempted.reason, bounds)
+                    if attempted.outcome is not Outcome.DONE:
+                        self._leave(connection, line, command, attempted)
                         self._bound_waits(connection, outcomes[Outcome.PARKED], attempted.outcome)
                         break
-                    parked.remove(connection, record)
+                    self._end(connection, command)
             rows = parked.waiting(connection, topic, sorted(expected)).rows
         return Worked(outcomes, rows)
+
+    def _park(
+        self, connection: Connection, record: Record, attempted: Attempted, lines: set[Line], dead: set[Line]
+    ) -> None:
+        line: Line = (record.partition, record.key, record.offset if attempted.alone else None)
+        parked.park(connection, record, attempted.reason, alone=attempted.alone)
+        lines.add(line)
+        if attempted.error is not None:
+            dead.add(line)
+            self.letters.set_aside(connection, line, Parked(record), attempted.error)
+
+    def _leave(self, connection: Connection, line: Line, command: Parked, attempted: Attempted) -> None:
+        """A parked command that was tried in vain."""
+        if attempted.error is None:
+            parked.postpone(connection, command.record, attempted.reason, self.config.parked)
+            return
+        self.letters.set_aside(connection, line, command, attempted.error)
+        for behind in parked.line_of(connection, self.config.topic, line, self.config.parked.rows_max)[1:]:
+            if behind.letter is None:
+                self.letters.put_behind(connection, line, behind.record)
+
+    def _end(self, connection: Connection, command: Parked) -> None:
+        parked.remove(connection, command.record)
+        if command.letter is not None:
+            self.letters.forget(connection, command.letter)
 
     def _bound_waits(self, connection: Connection, waits: int, latest: Outcome) -> None:
         if latest is Outcome.PARKED and waits == self.config.waits_a_batch_max:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from connectors.consuming import SESSION_TIMEOUT_MS, Bounds, Group
+from schemas.topics import DEAD_LETTERS_COMMANDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class ParkedBounds:
 
 @dataclass(frozen=True, slots=True)
 class SinkConfig:
-    """One sink: the commands of `topic` into the database of `service`.
+    """One sink: the commands of `topic` into the database of `service`; `acts_topic` brings acts on its dead letters.
 
     `lock_timeout_ms` is how long a command waits for a row before its key is parked; beyond `waits_a_batch_max`
     busy keys no other key of that batch waits at all, so that a batch stays short.
@@ -35,6 +36,7 @@ class SinkConfig:
     topic: str
     bootstrap: str
     database_url: str
+    acts_topic: str = DEAD_LETTERS_COMMANDS
     group: str = ""
     instance: str = "0"
     bounds: Bounds = field(default_factory=Bounds)
@@ -49,4 +51,4 @@ class SinkConfig:
         """The group and our place in it."""
         name = self.group or f"tally-sink-{self.service}"
         instance = f"{name}-{self.instance}"
-        return Group(self.bootstrap, name, instance, (self.topic,), self.session_timeout_ms, self.kafka)
+        return Group(self.bootstrap, name, instance, (self.topic, self.acts_topic), self.session_timeout_ms, self.kafka)

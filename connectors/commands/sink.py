@@ -8,11 +8,13 @@ from threading import Event
 import structlog
 
 from connectors.commands import parked, positions
+from connectors.commands.acts import Acts
 from connectors.commands.attempt import Attempts
 from connectors.commands.batch import Batches, Worked
 from connectors.commands.config import SinkConfig
 from connectors.commands.database import Away, batch_transaction, connect
 from connectors.commands.handler import CommandHandler, Connection
+from connectors.commands.letters import Letters
 from connectors.commands.metrics import SinkMetrics
 from connectors.commands.positions import PositionMoved
 from connectors.consuming import ConsumingError, KafkaAway, PlacedConsumer, Record
@@ -46,11 +48,14 @@ class CommandSink:
     def __init__(self, config: SinkConfig, handler: CommandHandler, codec: Codec, metrics: SinkMetrics) -> None:
         self._config, self._metrics = config, metrics
         self.restarts = metrics.restarts
-        self._batches = Batches(config, Attempts(config.service, handler, codec))
+        letters = Letters(config.service, codec)
+        self._batches = Batches(config, Attempts(config.service, handler, codec), letters)
+        self._acts = Acts(config, letters)
         self.consumer = PlacedConsumer(config.consumer_group)
         self._connection: Connection | None = None
-        # Next offset by partition, as the database has it as far as we know.
+        # Next offset by partition, as the database has it as far as we know; of commands, and of acts on dead letters.
         self._expected: dict[int, int] = {}
+        self._expected_acts: dict[int, int] = {}
         self._parked_rows = 0
         self._retry_at_s = self._shown_at_s = 0.0
 
@@ -67,10 +72,12 @@ class CommandSink:
         if self.consumer.unplaced:
             self._place()
         # At the bound what comes next stays in Kafka until parked commands are worked.
-        self.consumer.hold(self._parked_rows >= self._config.parked.rows_max)
+        self.consumer.hold(self._parked_rows >= self._config.parked.rows_max, self._config.topic)
         records = self.consumer.gather(self._config.bounds)
-        if records:
-            self._work(records)
+        if commands := [record for record in records if record.topic == self._config.topic]:
+            self._work(commands)
+        if acts := [record for record in records if record.topic == self._config.acts_topic]:
+            self._act(acts)
         if self._parked_rows and self._expected and not self.consumer.unplaced and time.monotonic() >= self._retry_at_s:
             self._retry()
         if time.monotonic() >= self._shown_at_s:
@@ -78,22 +85,27 @@ class CommandSink:
 
     def _place(self) -> None:
         connection, topic = self._connected(), self._config.topic
-        partitions = [partition for _, partition in self.consumer.owned]
+        owned = self.consumer.owned
+        partitions = [partition for name, partition in owned if name == topic]
         with batch_transaction(connection):
             found = positions.read(connection, topic, partitions)
+            acts_topic = self._config.acts_topic
+            acts = positions.read(connection, acts_topic, [p for name, p in owned if name == acts_topic])
             self._parked_rows = parked.waiting(connection, topic, partitions).rows
-        starts = {}
-        for partition, position in found.items():
-            low, end = self.consumer.limits((topic, partition))
-            if position > end:
-                raise PositionAhead(topic, partition, position, end)
-            if position < low:
-                # Retention passed us by; what it deleted cannot be worked any more, and this line says so.
-                log.error("commands expired", topic=topic, partition=partition, position=position, low=low)
-            starts[topic, partition] = max(position, low)
+        starts = {(topic, partition): self._start(topic, partition, at) for partition, at in found.items()}
+        starts |= {(acts_topic, partition): self._start(acts_topic, partition, at) for partition, at in acts.items()}
         self.consumer.place(starts)
-        self._expected = found
+        self._expected, self._expected_acts = found, acts
         log.info("reads", topic=topic, positions=found, parked=self._parked_rows)
+
+    def _start(self, topic: str, partition: int, position: int) -> int:
+        low, end = self.consumer.limits((topic, partition))
+        if position > end:
+            raise PositionAhead(topic, partition, position, end)
+        if position < low:
+            # Retention passed us by; what it deleted cannot be worked any more, and this line says so.
+            log.error("commands expired", topic=topic, partition=partition, position=position, low=low)
+        return max(position, low)
 
     def _work(self, records: list[Record]) -> None:
         fresh = [record for record in records if record.offset >= self._expected[record.partition]]
@@ -107,6 +119,14 @@ class CommandSink:
         self._metrics.batches.inc()
         # For display only: what counts is the position row.
         self.consumer.commit({(self._config.topic, partition): end for partition, end in ends.items()})
+
+    def _act(self, records: list[Record]) -> None:
+        fresh = [record for record in records if record.offset >= self._expected_acts[record.partition]]
+        if fresh:
+            self._parked_rows = self._acts.work(self._connected(), self._expected_acts, fresh)
+            ends = {record.partition: record.offset + 1 for record in fresh}
+            self._expected_acts.update(ends)
+            self.consumer.commit({(self._config.acts_topic, partition): end for partition, end in ends.items()})
 
     def _retry(self) -> None:
         self._retry_at_s = time.monotonic() + self._config.parked.every_s
@@ -132,7 +152,7 @@ class CommandSink:
 
     def forget(self, reason: Exception) -> None:
         """What may be wrong now: positions are read again, after a lost database on another connection."""
-        self._expected = {}
+        self._expected, self._expected_acts = {}, {}
         if isinstance(reason, Away):
             # Whether its last commit was kept is not known on this connection; the positions tell on the next.
             self._disconnect()

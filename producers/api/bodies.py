@@ -115,3 +115,12 @@ class Adjustment(Body):
 
     quantity: Annotated[int, Field(ge=-QUANTITY_MAX, le=QUANTITY_MAX), AfterValidator(_not_zero)]
     reason: Reason
+
+
+class SagaAct(Body):
+    """The body of `POST /sagas/{order_id}/acts`; `by` is who acts, `step` is needed to skip one."""
+
+    act: Literal["RETRY", "SKIP", "COMPENSATE", "COMPLETE", "ANNOTATE"]
+    by: Name
+    reason: Reason
+    step: Name | None = None

@@ -128,6 +128,24 @@ class Reader:
         except Unanswered as error:
             raise unavailable("worker-out-of-reach", str(error)) from error
 
+    async def sagas(self, asked: dict[str, str], limit: int) -> list[dict[str, Any]]:
+        """The newest sagas of all workers, of those that are asked for. Raises as `value`."""
+        workers = await self._all_workers()
+        try:
+            found = await asyncio.gather(*(self._workers.sagas(address, asked) for address in workers))
+        except Unanswered as error:
+            raise unavailable("worker-out-of-reach", str(error)) from error
+        sagas = [saga for some in found for saga in some]
+        return sorted(sagas, key=lambda saga: (saga["started_at"] or "", saga["order_id"]), reverse=True)[:limit]
+
+    async def saga(self, order_id: str) -> dict[str, Any] | None:
+        """One saga, from the owner of its order; None where there is none. Raises as `value`."""
+
+        async def ask(address: str) -> dict[str, Any] | None:
+            return await self._workers.saga(address, order_id)
+
+        return await self._patiently(partition_of(order_id.encode(), PARTITIONS), ask, PATIENCE_S)
+
     async def _all_workers(self) -> tuple[str, ...]:
         try:
             workers = (await self._owners.find()).workers

@@ -51,6 +51,12 @@ class Workers(Protocol):
     async def history(self, address: str, aggregate: tuple[str, str], first: int, last: int) -> list[dict[str, Any]]:
         """Rows of `schemas.histories` of an aggregate (type, id) between two versions. Raises Unanswered."""
 
+    async def sagas(self, address: str, asked: dict[str, str]) -> list[dict[str, Any]]:
+        """Sagas of this worker, newest first, of those that are asked for. Raises Unanswered."""
+
+    async def saga(self, address: str, order_id: str) -> dict[str, Any] | None:
+        """One saga; None where there is none. Raises Unanswered."""
+
 
 class HttpWorkers:
     """Workers by HTTP; `aclose` when done."""
@@ -103,6 +109,19 @@ class HttpWorkers:
             except (KeyError, TypeError) as error:
                 raise Unanswered(f"{address} answered with no history: no worker of ours") from error
         return rows
+
+    async def sagas(self, address: str, asked: dict[str, str]) -> list[dict[str, Any]]:
+        """See `Workers.sagas`."""
+        found = await self._ask(address, "/sagas", asked)
+        try:
+            return list(found["items"])
+        except (KeyError, TypeError) as error:
+            raise Unanswered(f"{address} answered with no sagas: no worker of ours") from error
+
+    async def saga(self, address: str, order_id: str) -> dict[str, Any] | None:
+        """See `Workers.saga`."""
+        found: dict[str, Any] | None = await self._ask(address, f"/sagas/{quote(order_id, safe='')}", {})
+        return found
 
     async def _ask(self, address: str, path: str, asked: dict[str, str], wait_s: float = 0) -> Any:
         timeout = httpx.Timeout(wait_s + ANSWER_WITHIN_S, connect=CONNECT_WITHIN_S)

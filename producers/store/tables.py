@@ -95,6 +95,19 @@ create table parked_commands (
 comment on table parked_commands is 'commands whose key is busy, and the later ones of the same key behind them';
 """
 
+# Commands that the service cannot have wait in the same table, and those that depend on them behind them.
+DEAD_LETTERS = """
+alter table parked_commands
+    add column dead boolean not null default false,
+    add column alone boolean not null default false,
+    add column letter text,
+    add column tries int not null default 0,
+    add column history text not null default '';
+comment on column parked_commands.dead is 'set aside: not tried again before somebody asks for it';
+comment on column parked_commands.alone is 'nothing waits behind it';
+comment on column parked_commands.letter is 'key of its dead letter, if it has one';
+"""
+
 # What the service may do, by table. Nothing is ever deleted but a parked command once it is worked,
 # and an outbox row never changes.
 SERVICE_MAY = {

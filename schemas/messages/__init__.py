@@ -6,7 +6,7 @@ import re
 
 from schemas.messages import customers, dead_letters, inventory, orders, payments, sagas, wallets
 from schemas.messages.customers import CustomerChanged, CustomerErased, CustomerRegistered
-from schemas.messages.dead_letters import DeadLettered
+from schemas.messages.dead_letters import ActOnDeadLetters, DeadLettered, DeadLettersActed
 from schemas.messages.inventory import (
     AdjustStock,
     ReceiveStock,
@@ -98,6 +98,7 @@ def class_of(type_: str) -> type | None:
 
 
 __all__ = [
+    "ActOnDeadLetters",
     "ActOnSaga",
     "AdjustStock",
     "AskStatus",
@@ -111,6 +112,7 @@ __all__ = [
     "CustomerErased",
     "CustomerRegistered",
     "DeadLettered",
+    "DeadLettersActed",
     "DeadlinePassed",
     "MESSAGES",
     "OrderCancelled",

@@ -74,7 +74,7 @@ class SagaRetryScheduled:
 
 @dataclass(frozen=True, slots=True)
 class ActOnSaga:
-    """What an operator wants of a saga: `act` is RETRY, SKIP, COMPENSATE or ANNOTATE; `by` is who, `reason` why."""
+    """What an operator wants of a saga: `act` is RETRY, SKIP, COMPENSATE, COMPLETE or ANNOTATE; `by` is who, `reason` why."""
 
     act: str
     by: str

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from faust_rdkafka import App, Batch, BatchSchema
 from schemas.codec import Codec
-from schemas.envelope import Message
+from schemas.envelope import Headers, Message
+from schemas.errors import Undecodable
 from schemas.records import decode_record, encode_record
 from schemas.topics import (
+    DEAD_LETTERS_COMMANDS,
     INVENTORY_COMMANDS,
     ORDERS_EVENTS,
     SAGAS_DEADLINES,
@@ -21,31 +23,51 @@ from schemas.topics import (
 )
 from streams.errors import StreamError
 from streams.inventory.commands import InventoryTables, handle
+from streams.letters.kept import Kept, TooLarge
+from streams.letters.lanes import lane_of
 from streams.outgoing import Outgoing
 from streams.read_models.orders_by_customer import rekey
 from streams.read_models.table_of_tables import ReadModel, read_model
 from streams.sagas.deadlines import Deadlines, Inputs, Offsets
 from streams.sagas.inputs import SagaInputs
-from streams.worker.letters import REFUSED
+from streams.worker.parking import TABLE as WAITING
+from streams.worker.parking import Parking
+from streams.worker.redriving import Redriving
 
 # How often the worker looks for sagas that are due: the precision of deadlines.
 DEADLINE_INTERVAL_S = 0.5
 SAGA_TOPICS = (ORDERS_EVENTS, SAGAS_REPLIES, SAGAS_DEADLINES)
+# The agent whose lanes are parked sagas.
+ORCHESTRATE = "orchestrate_orders"
 # What may hold an answer that a deadline has to wait for.
 ANSWER_TOPICS = (ORDERS_EVENTS, SAGAS_REPLIES)
 
-Handler = Callable[[Batch], None]
+# Reads a record for every agent; what cannot be read is a value too, as its lane depends on who reads it.
+Read = Message | Undecodable
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One batch of one agent in one partition: `act` on each message, then `end`."""
+
+    act: Callable[[Message], None]
+    end: Callable[[], None] = lambda: None
+
+
+Begin = Callable[[int], Work]
 
 
 @dataclass(frozen=True, slots=True)
 class Agents:
-    """What the agents share: the app, its tables by name, codec, clock and the deadlines of the sagas."""
+    """What the agents share: the app, its tables by name, codec, clock, the sagas' deadlines and what is set aside."""
 
     app: App
     tables: dict[str, Any]
     codec: Codec
     clock: Callable[[], datetime]
     deadlines: Deadlines
+    parking: Parking
+    begin_by_agent: dict[str, Begin] = field(default_factory=dict)
 
     def send(self, outgoing: list[Outgoing]) -> None:
         """Into the batch's transaction; the record's timestamp is the message's recorded_at."""
@@ -54,55 +76,105 @@ class Agents:
             timestamp = sent.message.envelope.recorded_at.timestamp()
             self.app.emit(sent.topic, key, value, headers, timestamp=timestamp)
 
-    def each(self, batch: Batch, act: Callable[[Message], None]) -> None:
-        """Acts on each message; one that is refused by name becomes a dead letter, having changed nothing."""
-        for index, message in enumerate(batch.values):
+    def work(self, agent: str, batch: Batch) -> None:
+        """Acts on each message in order; one that cannot be had is set aside, and what depends on it waits behind it.
+
+        What a rule refuses by name has changed nothing. Any other error undoes the batch, and the transport runs it
+        again record by record: then it is undone and set aside alone.
+        """
+        lanes, parking = self.parking.lanes(batch.partition), self.parking
+        work = None if len(batch) == 1 else self.begin_by_agent[agent](batch.partition)
+        for index, read in enumerate(batch.values):
+            if isinstance(read, Undecodable):
+                parking.set_aside(agent, batch.raw(index), None, read)
+                continue
+            if lanes and parking.waits(agent, lanes, batch.topic, read):
+                parking.put_behind(agent, batch.raw(index), read)
+                continue
             try:
-                act(message)
-            except StreamError as error:
-                self.app.set_aside(batch.raw(index), REFUSED, error)
+                if work is None:
+                    self.work_one(agent, batch.partition, read)
+                else:
+                    work.act(read)
+            except Exception as error:
+                if work is not None and not isinstance(error, StreamError):
+                    raise
+                parking.set_aside(agent, batch.raw(index), read, error)
+        if work is not None:
+            work.end()
+
+    def work_one(self, agent: str, partition: int, message: Message) -> None:
+        """Acts on one message; what it raises has undone all that it did."""
+        with self.app.savepoint():
+            work = self.begin_by_agent[agent](partition)
+            work.act(message)
+            work.end()
+
+    def try_again(self, kept: Kept) -> None:
+        """A record that was set aside, with the codec and the rules of today."""
+        if kept.digest is not None:
+            raise TooLarge(kept.digest)
+        message = decode_record(kept.record.headers, kept.record.value, self.codec)
+        self.work_one(kept.agent, kept.record.partition, message)
 
 
 def declare(app: App, codec: Codec, clock: Callable[[], datetime]) -> Agents:
     """Tables, agents and timer of the whole worker, registered with the app."""
     tables = {name: app.Table(name) for name in TABLES}
-    agents = Agents(app, tables, codec, clock, Deadlines())
+    parking = Parking(app, tables[WAITING], codec, clock)
+    agents = Agents(app, tables, codec, clock, Deadlines(), parking)
     _agent(agents, "reserve_stock", (INVENTORY_COMMANDS,), partial(_reserve_stock, agents))
-    _agent(agents, "orchestrate_orders", SAGA_TOPICS, partial(_orchestrate_orders, agents))
+    _agent(agents, ORCHESTRATE, SAGA_TOPICS, partial(_orchestrate_orders, agents))
     _agent(agents, "project_orders", (ORDERS_EVENTS,), partial(_project_orders, agents))
     for name in ("orders_by_customer", "stock"):
         model = read_model(name)
         _agent(agents, f"project_{name}", (model.topic,), partial(_project, agents, model))
+    redriving = Redriving(parking, agents.try_again)
+    _agent(agents, "redrive_letters", (DEAD_LETTERS_COMMANDS,), partial(_redrive_letters, agents, redriving))
     _watch_deadlines(agents)
+    app.on_commit(parking.committed)
+    app.on_partitions_restored(parking.restored)
+    app.on_partitions_dropped(parking.dropped)
     return agents
 
 
-def _agent(agents: Agents, name: str, topics: tuple[str, ...], act: Handler) -> None:
-    schema = BatchSchema(lambda headers, value: decode_record(headers, value, agents.codec), headers=True)
+def _agent(agents: Agents, name: str, topics: tuple[str, ...], begin: Begin) -> None:
+    agents.begin_by_agent[name] = begin
+    for topic in topics:
+        agents.parking.readers.setdefault(topic, []).append(name)
+
+    def read(headers: Headers, value: bytes | None) -> Read:
+        try:
+            return decode_record(headers, value, agents.codec)
+        except Undecodable as error:
+            return error
 
     async def loop(batches: Any) -> None:
         async for batch in batches:
-            act(batch)
+            agents.work(name, batch)
 
-    agents.app.agent(agents.app.topic(*topics, schema=schema), name=name)(loop)
+    agents.app.agent(agents.app.topic(*topics, schema=BatchSchema(read, headers=True)), name=name)(loop)
 
 
-def _reserve_stock(agents: Agents, batch: Batch) -> None:
+def _reserve_stock(agents: Agents, partition: int) -> Work:
     names = ("stock_levels", "holds", "stock_commands")
-    tables = InventoryTables(*(agents.tables[name].partition(batch.partition) for name in names))
+    tables = InventoryTables(*(agents.tables[name].partition(partition) for name in names))
     at = agents.clock()
-    agents.each(batch, lambda command: agents.send(handle(command, tables, at)))
+    return Work(lambda command: agents.send(handle(command, tables, at)))
 
 
-def _orchestrate_orders(agents: Agents, batch: Batch) -> None:
-    inputs = SagaInputs(agents.tables["order_sagas"].partition(batch.partition), agents.clock())
-    agents.each(batch, lambda message: agents.send(inputs.handle(message)))
-    inputs.save()
-    agents.deadlines.note(batch.partition, inputs.changed.values())
+def _orchestrate_orders(agents: Agents, partition: int) -> Work:
+    inputs = SagaInputs(agents.tables["order_sagas"].partition(partition), agents.clock())
+
+    def end() -> None:
+        inputs.save()
+        agents.deadlines.note(partition, inputs.changed.values())
+
+    return Work(lambda message: agents.send(inputs.handle(message)), end)
 
 
-def _project_orders(agents: Agents, batch: Batch) -> None:
-    model, rows = read_model("orders"), agents.tables["orders"].partition(batch.partition)
+def _project_orders(agents: Agents, partition: int) -> Work:
+    model, rows = read_model("orders"), agents.tables["orders"].partition(partition)
     at = agents.clock()
 
     def act(event: Message) -> None:
@@ -112,11 +184,11 @@ def _project_orders(agents: Agents, batch: Batch) -> None:
             rows[key] = row
             agents.send([rekey(row, event, at)])
 
-    agents.each(batch, act)
+    return Work(act)
 
 
-def _project(agents: Agents, model: ReadModel, batch: Batch) -> None:
-    rows = agents.tables[model.name].partition(batch.partition)
+def _project(agents: Agents, model: ReadModel, partition: int) -> Work:
+    rows = agents.tables[model.name].partition(partition)
 
     def act(event: Message) -> None:
         key = model.key(event)
@@ -124,7 +196,11 @@ def _project(agents: Agents, model: ReadModel, batch: Batch) -> None:
         if row is not None:
             rows[key] = row
 
-    agents.each(batch, act)
+    return Work(act)
+
+
+def _redrive_letters(agents: Agents, redriving: Redriving, partition: int) -> Work:
+    return Work(lambda message: agents.send(redriving.handle(message, partition)))
 
 
 def _watch_deadlines(agents: Agents) -> None:
@@ -145,7 +221,10 @@ def _watch_deadlines(agents: Agents) -> None:
     async def fire_deadlines() -> None:
         now = agents.clock()
         for partition in sorted(table.partitions_owned()):
-            agents.send(await deadlines.fire(partition, table.partition(partition), inputs, now))
+            fired = await deadlines.fire(partition, table.partition(partition), inputs, now)
+            lanes = agents.parking.lanes(partition)
+            # A parked saga hears of its deadline once it goes on: the deadline comes up again until then.
+            agents.send([out for out in fired if lane_of(ORCHESTRATE, out.message.envelope.subject) not in lanes])
 
 
 def _inputs(app: App) -> Inputs:

@@ -12,7 +12,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from faust_rdkafka import App
+from streams.letters.lanes import lane_of_head
 from streams.sagas.state import Status
+from streams.worker.parking import TABLE as WAITING
 from streams.worker.waiting import Waiters
 
 # Of the transport's stats: what may fall again.
@@ -37,6 +39,7 @@ class WorkerMetrics(Collector):
         yield GaugeMetricFamily("tally_worker_waiting_readers", "readers that wait", float(self._waiters.waiting))
         yield self._rows()
         yield self._sagas()
+        yield from self._lanes()
 
     def _rows(self) -> Metric:
         rows = GaugeMetricFamily("tally_table_rows", "committed rows", labels=["table", "partition"])
@@ -55,6 +58,26 @@ class WorkerMetrics(Collector):
         for state, count in counts.items():
             sagas.add_metric([state], count)
         return sagas
+
+    def _lanes(self) -> Iterator[Metric]:
+        lanes = GaugeMetricFamily("tally_worker_lanes", "keys whose records wait behind a dead letter")
+        table = self._tables[WAITING]
+        heads = [
+            row["count"]
+            for partition in table.partitions_owned()
+            for key, row in table.committed(partition).items()
+            if lane_of_head(key) is not None
+        ]
+        lanes.add_metric([], len(heads))
+        yield lanes
+        waiting = GaugeMetricFamily(
+            "tally_worker_waiting_records", "records that were set aside, and those behind them"
+        )
+        waiting.add_metric([], sum(heads))
+        yield waiting
+        fullest = GaugeMetricFamily("tally_worker_fullest_lane_records", "records in the fullest of these keys")
+        fullest.add_metric([], max(heads, default=0))
+        yield fullest
 
 
 def registry(metrics: WorkerMetrics) -> CollectorRegistry:

@@ -15,13 +15,12 @@ import structlog
 from confluent_kafka import KafkaException
 
 from faust_rdkafka import App, run
-from schemas.codec import AvroCodec
+from schemas.codec import AvroCodec, Codec
 from schemas.envelope import now
 from schemas.topics import APP_ID
 from streams.histories.following import Follower
 from streams.histories.pages import add_histories
 from streams.worker.agents import declare
-from streams.worker.letters import letter_writer
 from streams.worker.metrics import WorkerMetrics, registry
 from streams.worker.reading import Freshness, Reader
 from streams.worker.waiting import Waiters
@@ -34,6 +33,8 @@ BATCH_RECORDS_MAX = 500
 FRESHNESS_INTERVAL_S = 1.0
 # Rows live long and hold no cycles: Python's default of 700 would walk over all of them again and again.
 GC_THRESHOLDS = (50_000, 20, 50)
+
+CODEC = AvroCodec()
 
 log = structlog.get_logger()
 
@@ -59,20 +60,20 @@ class WorkerSettings:
         return f"tally-{self.name}@{self.host}:{self.port}"
 
 
-async def work(settings: WorkerSettings, clock: Callable[[], datetime] = now) -> int:
+async def work(settings: WorkerSettings, clock: Callable[[], datetime] = now, codec: Codec = CODEC) -> int:
     """Runs the worker to its end; gives the exit code (70: a fatal error, start it again)."""
     gc.set_threshold(*GC_THRESHOLDS)
-    codec = AvroCodec()
     app = App(
         APP_ID,
         broker=f"rdkafka://{settings.kafka_bootstrap}",
         instance=settings.name,
         client_id=settings.client_id,
         batch_records_max=BATCH_RECORDS_MAX,
-        dead_letter=letter_writer(codec, clock),
+        dead_letter=lambda record, reason, error: agents.parking.killed(record, reason, error),
         web_enabled=False,
     )
-    tables = declare(app, codec, clock).tables
+    agents = declare(app, codec, clock)
+    tables = agents.tables
     waiters, reader = Waiters(), Reader(app, tables, settings.name)
     app.on_commit(waiters.wake)
     app.on_commit(lambda _table, partition, _keys: reader.freshness.confirm(partition))

@@ -5,21 +5,57 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from heapq import merge, nlargest
 from itertools import islice
 from typing import Any
 
 from faust_rdkafka import App, partition_of
+from schemas.envelope import now
 from schemas.keys import SEPARATOR, is_under, routing_key
 from schemas.topics import PARTITIONS
-from streams.sagas.state import Status, from_row
+from streams.letters.kept import Kept
+from streams.letters.lanes import Lanes, lane_of
+from streams.sagas.state import OrderSaga, Status, from_row
+from streams.worker.agents import ORCHESTRATE
+from streams.worker.parking import TABLE as WAITING
 
 PAGE_LIMIT_DEFAULT = 100
 PAGE_LIMIT_MAX = 1000
 # Rows of these tables lie in the partition of something else than their own key.
-ROUTED_BY_OTHER = frozenset({"stock_commands"})
+ROUTED_BY_OTHER = frozenset({"stock_commands", "waiting"})
+
+# State of a saga one of whose messages was set aside.
+PARKED = "PARKED"
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WantedSagas:
+    """Which sagas: of a state, that wait for a step, whose error has this text, that began so long ago and are not over."""
+
+    state: str | None = None
+    step: str | None = None
+    error: str | None = None
+    older_s: int | None = None
+
+    def may_be(self, row: Row) -> bool:
+        """Whether a look at the row alone leaves it possible: most sagas ended long ago and need no second look."""
+        is_over = row["status"] == Status.ENDED
+        if self.step is not None or self.error is not None or self.older_s is not None:
+            return not is_over
+        # One that ended may be parked all the same.
+        return self.state in (None, PARKED) or not is_over or row["outcome"] == self.state
+
+    def is_met_by(self, saga: Row) -> bool:
+        """Whether this saga, as people see it, is one of them."""
+        return (
+            self.state in (None, saga["state"])
+            and (self.step is None or any(waits["step"] == self.step for waits in saga["waiting_for"]))
+            and (self.error is None or self.error in (saga["error"] or ""))
+            and (self.older_s is None or (saga["age_s"] or 0) >= self.older_s)
+        )
 
 
 class Recovering(Exception):
@@ -98,7 +134,7 @@ class Reader:
     def page(self, name: str, prefix: str, after: str | None, limit: int) -> tuple[list[Found], str | None]:
         """Rows in key order and the key after which the next page starts, None on the last page."""
         table = self._table(name)
-        if SEPARATOR in prefix:
+        if SEPARATOR in prefix and name not in ROUTED_BY_OTHER:
             partitions = [self._owned(table, routing_key(name, prefix))]
         else:
             partitions = sorted(table.partitions_owned())
@@ -106,28 +142,33 @@ class Reader:
         found = list(islice((row for row in rows if is_under(name, prefix, row.key)), limit + 1))
         return found[:limit], found[limit - 1].key if len(found) > limit else None
 
-    def sagas(self, state: str | None, limit: int) -> list[Row]:
-        """The newest sagas, of one state where that is asked for."""
-        table = self._table("order_sagas")
+    def sagas(self, wanted: WantedSagas, limit: int) -> list[Row]:
+        """The newest sagas of those that are wanted."""
+        table, at = self._table("order_sagas"), now()
         rows = (
-            (partition, row)
+            self.saga(row, partition, at)
             for partition in sorted(table.partitions_owned())
             for row in table.committed(partition).values()
-            if state is None or _summary(row) == state
+            if wanted.may_be(row)
         )
-        newest = nlargest(limit, rows, key=lambda entry: (entry[1]["started_at"] or "", entry[1]["order_id"]))
-        return [self.saga(row, partition) for partition, row in newest]
+        found = (saga for saga in rows if wanted.is_met_by(saga))
+        return nlargest(limit, found, key=lambda saga: (saga["started_at"] or "", saga["order_id"]))
 
-    def saga(self, row: Row, partition: int) -> Row:
+    def saga(self, row: Row, partition: int, at: datetime | None = None) -> Row:
         """A saga as people see it: what it waits for, what was refused, when it is due next."""
         saga = from_row(row)
-        stuck = saga.stuck
+        stuck, parked = saga.stuck, self._parked_by(saga.order_id, partition)
+        reason = saga.reason if stuck is None else f"{stuck.step} was refused: {stuck.reason}"
         return {
             "order_id": saga.order_id,
-            "state": saga.summary,
+            "state": saga.summary if parked is None else PARKED,
             "outcome": saga.outcome,
-            "reason": saga.reason if stuck is None else f"{stuck.step} was refused: {stuck.reason}",
+            "reason": reason if parked is None else parked.standing.history.rpartition("\n")[2],
+            "parked_by": None if parked is None else parked.letter_id,
             "order_status": saga.order_status,
+            "error": _error(saga, parked),
+            "age_s": None if saga.started_at is None else int(((at or now()) - saga.started_at).total_seconds()),
+            "next_timer": min(row.get("due", {}).values(), default=None),
             "waiting_for": [{"step": step, "line": line or None} for step, line in sorted(saga.awaited)],
             "attempts": dict(saga.attempts),
             "due": row.get("due", {}),
@@ -137,6 +178,12 @@ class Reader:
             "partition": partition,
             "worker": self._worker,
         }
+
+    def _parked_by(self, order_id: str, partition: int) -> Kept | None:
+        """The record that the saga's agent could not handle, if there is one: its later messages wait behind it."""
+        rows = self._tables[WAITING].committed(partition)
+        found = Lanes(rows).first(lane_of(ORCHESTRATE, order_id)) if len(rows) else None
+        return None if found is None else found[1]
 
     def dress(self, name: str, found: Found) -> Row:
         """A row as interface.md section 4 shows it."""
@@ -172,7 +219,11 @@ def _key(found: Found) -> str:
     return found.key
 
 
-def _summary(row: Row) -> str:
-    if row["status"] == Status.ENDED:
-        return str(row["outcome"])
-    return from_row(row).summary
+def _error(saga: OrderSaga, parked: Kept | None) -> str | None:
+    """The last that went wrong and is not over: a parked message, a refusal, an answer to be tried again."""
+    if parked is not None:
+        return parked.standing.history.rpartition("\n")[2]
+    stuck, troubles = saga.stuck, saga.troubles
+    if stuck is not None:
+        return f"{stuck.step}: {stuck.reason}"
+    return f"{troubles[-1].step}: {troubles[-1].reason}" if troubles else None

@@ -21,11 +21,13 @@ from streams.worker.reading import (
     NotOurs,
     Reader,
     Recovering,
+    WantedSagas,
 )
 from streams.worker.waiting import Waiters
 
 WAIT_MS_DEFAULT = 2_000
 WAIT_MS_MAX = 60_000
+SAGA_AGE_MAX_S = 10**9
 # A reader that still waits when the worker is told to end.
 SHUTDOWN_WITHIN_S = 1.0
 
@@ -97,8 +99,10 @@ class Pages:
 
     async def _sagas(self, request: web.Request) -> web.Response:
         limit = _number(request, "limit", PAGE_LIMIT_DEFAULT, 1, PAGE_LIMIT_MAX)
-        state = request.query.get("state")
-        items = self._reader.sagas(state.upper() if state else None, limit)
+        asked = {name: request.query.get(name) or None for name in ("state", "step", "error")}
+        asked["state"] = asked["state"] and asked["state"].upper()
+        older_s = _number(request, "older_s", 0, 0, SAGA_AGE_MAX_S) or None
+        items = self._reader.sagas(WantedSagas(**asked, older_s=older_s), limit)
         return _json(200, {"items": items, "next": None})
 
     async def _saga(self, request: web.Request) -> web.Response:

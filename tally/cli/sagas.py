@@ -1,48 +1,50 @@
-"""The verbs of sagas: list, show; retry, skip, compensate, annotate, each with a reason that is kept."""
+"""The verbs of sagas: list, show, timeline; retry, skip, compensate, complete, annotate, each with a reason that is kept."""
 
 from __future__ import annotations
 
 from getpass import getuser
-from itertools import islice
 from typing import Annotated, Any
 
 import typer
 
-from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, new_id, now
 from schemas.messages import ActOnSaga, wire_type
-from schemas.topics import SAGAS_DEADLINES, SAGAS_EVENTS
-from streams.sagas.state import from_row
-from tally.cli.consume import Wanted, records
-from tally.cli.failures import NotFound, group
+from schemas.topics import SAGAS_DEADLINES
+from tally.cli.failures import NotFound, WrongUsage, group
 from tally.cli.kafka import Bootstrap, address, failing_plainly, reading
 from tally.cli.printing import Format, chosen, print_document, print_rows
 from tally.cli.publish import SOURCE, encoded, send
-from tally.cli.records import to_row
+from tally.cli.records import for_table
+from tally.cli.timeline import COLUMNS, timeline
 from tally.reading import workers
-from tally.reading.places import WHOLE
+from tally.reading.moments import parse_moment
 
 app = group("Sagas: how far each order's affair has come, and what it waits for.")
 
-_TABLE = "order_sagas"
 _SHOWN = 50
+# What a worker shows at once.
+_SHOWN_MAX = 1_000
 
 
 @app.command("list")
 def list_(
-    status: Annotated[str | None, typer.Option(help="RUNNING, COMPENSATING, STUCK, CONFIRMED, REJECTED …")] = None,
-    num: Annotated[int, typer.Option("--num", "-n", min=1, help="At most so many.")] = _SHOWN,
+    status: Annotated[
+        str | None, typer.Option("--status", "--state", help="RUNNING, COMPENSATING, STUCK, PARKED, CONFIRMED …")
+    ] = None,
+    step: Annotated[str | None, typer.Option(help="Those that wait for this step.")] = None,
+    error: Annotated[str | None, typer.Option(help="Those whose open error has this text.")] = None,
+    older: Annotated[str | None, typer.Option(help="Those that are open for so long, such as 5m.")] = None,
+    num: Annotated[int, typer.Option("--num", "-n", min=1, max=_SHOWN_MAX, help="At most so many.")] = _SHOWN,
     bootstrap: Bootstrap = None,
     form: Format = None,
 ) -> None:
-    """Sagas with what they wait for; `--status STUCK` are those that only a person can help."""
+    """Sagas, newest first: STUCK are those that only a person can help, PARKED those with a dead letter."""
+    asked = {"state": status, "step": step, "error": error, "older_s": None if older is None else _seconds(older)}
+    wanted = {name: value for name, value in asked.items() if value is not None} | {"limit": str(num)}
     with failing_plainly():
-        found = workers.scan(workers.find(address(bootstrap)), _TABLE)
-        rows = (_summary(row["value"]) for row in found)
-        wanted = (row for row in rows if status is None or row["status"] == status.upper())
-        print_rows(
-            list(islice(wanted, num)), ("order_id", "status", "reason", "started_at", "waits_for", "version"), form
-        )
+        found = workers.sagas(workers.find(address(bootstrap)), wanted)
+    columns = ("order_id", "status", "reason", "age_s", "attempts", "waits_for", "error", "next_timer", "version")
+    print_rows([_summary(saga) for saga in found[:num]], columns, form)
 
 
 @app.command()
@@ -51,18 +53,29 @@ def show(
     bootstrap: Bootstrap = None,
     form: Format = None,
 ) -> None:
-    """One saga: its state, and (in the table form) its events."""
-    with failing_plainly():
-        row = workers.get(workers.find(address(bootstrap)), _TABLE, order)
-    if row is None:
-        raise NotFound(f"there is no saga of order {order}")
-    print_document({**_summary(row["value"]), **row["value"]}, form)
+    """One saga: its state, and (in the table form) its timeline."""
+    saga = _saga(order, bootstrap)
+    print_document({**_summary(saga), **saga}, form)
     if chosen(form) == "table":
-        codec = AvroCodec()
-        with reading(bootstrap) as reader:
-            events = [to_row(record, codec) for record in records(reader, Wanted((SAGAS_EVENTS,), WHOLE, order), True)]
         typer.echo()
-        print_rows(events, ("version", "timestamp", "type", "data"), form)
+        with reading(bootstrap) as reader:
+            print_rows(map(for_table, timeline(reader, saga)), COLUMNS, form)
+
+
+@app.command("timeline")
+def timeline_(
+    order: Annotated[str, typer.Argument(metavar="ORDER", help="The order's id.")],
+    bootstrap: Bootstrap = None,
+    form: Format = None,
+) -> None:
+    """All messages of an order's affair: events, commands with their attempts, answers, timers; and when it is due next."""
+    saga = _saga(order, bootstrap)
+    with reading(bootstrap) as reader:
+        rows = timeline(reader, saga)
+    if saga["next_timer"] is not None:
+        due = {"timestamp": saga["next_timer"], "type": "(next timer)", "data": {"due": saga["due"]}}
+        rows.append({**dict.fromkeys((*COLUMNS, "key")), **due})
+    print_rows(map(for_table, rows) if chosen(form) == "table" else rows, COLUMNS, form)
 
 
 Order = Annotated[str, typer.Argument(metavar="ORDER", help="The order's id.")]
@@ -94,6 +107,12 @@ def compensate(order: Order, reason: Reason, bootstrap: Bootstrap = None, form: 
 
 
 @app.command()
+def complete(order: Order, reason: Reason, bootstrap: Bootstrap = None, form: Format = None) -> None:
+    """Take all that is left of an order that is decided as done: the rest is then your business."""
+    _act(order, ActOnSaga("COMPLETE", getuser(), reason), bootstrap, form)
+
+
+@app.command()
 def annotate(order: Order, reason: Reason, bootstrap: Bootstrap = None, form: Format = None) -> None:
     """Leave a remark in the saga's history."""
     _act(order, ActOnSaga("ANNOTATE", getuser(), reason), bootstrap, form)
@@ -103,7 +122,7 @@ def _act(order: str, wish: ActOnSaga, bootstrap: str | None, form: str | None) -
     """Sends an act to the saga's key; whether it was done shows in its history, for it may mean nothing there."""
     kafka, id_ = address(bootstrap), new_id()
     with failing_plainly():
-        if workers.get(workers.find(kafka), _TABLE, order) is None:
+        if workers.saga(workers.find(kafka), order) is None:
             raise NotFound(f"there is no saga of order {order}")
     envelope = Envelope(id_, wire_type(ActOnSaga), SOURCE, "sagas", order, None, now(), id_, id_)
     partition, offset = send(kafka, SAGAS_DEADLINES, encoded(Message(envelope, wish)))
@@ -111,15 +130,32 @@ def _act(order: str, wish: ActOnSaga, bootstrap: str | None, form: str | None) -
     print_document({**sent, "topic": SAGAS_DEADLINES, "partition": partition, "offset": offset}, form)
 
 
-def _summary(row: dict[str, Any]) -> dict[str, Any]:
-    saga = from_row(row)
-    waits = [f"{step}/{line}" if line else step for step, line in sorted(saga.awaited)]
-    stuck = saga.stuck
+def _saga(order: str, bootstrap: str | None) -> dict[str, Any]:
+    with failing_plainly():
+        saga = workers.saga(workers.find(address(bootstrap)), order)
+    if saga is None:
+        raise NotFound(f"there is no saga of order {order}")
+    return saga
+
+
+def _seconds(duration: str) -> str:
+    at = now()
+    try:
+        return str(round(at.timestamp() - parse_moment(duration, at) / 1_000))
+    except ValueError:
+        raise WrongUsage(f"{duration!r} is no duration such as 90s or 5m") from None
+
+
+def _summary(saga: dict[str, Any]) -> dict[str, Any]:
+    waits = [f"{waits['step']}/{waits['line']}" if waits["line"] else waits["step"] for waits in saga["waiting_for"]]
     return {
-        "order_id": saga.order_id,
-        "status": saga.summary,
-        "reason": f"{stuck.step}: {stuck.reason}" if stuck is not None else saga.reason,
-        "started_at": row["started_at"],
+        "order_id": saga["order_id"],
+        "status": saga["state"],
+        "reason": saga["reason"],
+        "age_s": saga["age_s"],
+        "attempts": sum(saga["attempts"].values()),
         "waits_for": ", ".join(waits[:5]) + (" …" if len(waits) > 5 else ""),
-        "version": saga.version,
+        "error": saga["error"],
+        "next_timer": saga["next_timer"],
+        "version": saga["version"],
     }

@@ -78,6 +78,39 @@ def get(workers: list[Worker], table: str, key: str) -> dict[str, Any] | None:
     return None
 
 
+def sagas(workers: list[Worker], asked: dict[str, str]) -> list[dict[str, Any]]:
+    """The newest sagas of all workers, of those that are asked for. Raises NotServed."""
+    if not workers:
+        raise NotServed("no worker runs")
+    found: list[dict[str, Any]] = []
+    for worker in workers:
+        try:
+            answer = httpx.get(f"{worker.url}/sagas", params=asked, timeout=REQUEST_TIMEOUT_S)
+        except httpx.TransportError as error:
+            raise NotServed(f"worker at {worker.url} does not answer: {error}") from None
+        if answer.status_code != 200:
+            raise NotServed(f"worker at {worker.url} shows no sagas just now ({answer.status_code})")
+        found += answer.json()["items"]
+    return sorted(found, key=lambda saga: (saga["started_at"] or "", saga["order_id"]), reverse=True)
+
+
+def saga(workers: list[Worker], order_id: str) -> dict[str, Any] | None:
+    """One saga as its owner shows it; None where there is none. Raises NotServed."""
+    answered = False
+    for worker in workers:
+        try:
+            answer = httpx.get(f"{worker.url}/sagas/{quote(order_id, safe='')}", timeout=REQUEST_TIMEOUT_S)
+        except httpx.TransportError:
+            continue
+        if answer.status_code == 200:
+            found: dict[str, Any] = answer.json()
+            return found
+        answered = answered or answer.status_code == 404
+    if not answered:
+        raise NotServed("no worker answers for sagas")
+    return None
+
+
 def _page(client: httpx.Client, table: str, params: dict[str, str | int]) -> dict[str, Any]:
     try:
         answer = client.get(f"/tables/{table}", params={name: value for name, value in params.items() if value != ""})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Message as ConsumerRecord
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from schemas.codec import AvroCodec
@@ -90,8 +92,8 @@ def start_worker(tally_kafka: str, tmp_path: Path) -> Iterator[Callable[..., Wor
     """Starts worker processes; all of them end with the test."""
     started: list[WorkerProcess] = []
 
-    def start(index: int = 0) -> WorkerProcess:
-        worker = WorkerProcess(tally_kafka, index, tmp_path / f"worker-{index}-{len(started)}.log")
+    def start(index: int = 0, script: Path | None = None) -> WorkerProcess:
+        worker = WorkerProcess(tally_kafka, index, tmp_path / f"worker-{index}-{len(started)}.log", script)
         started.append(worker)
         return worker
 
@@ -128,11 +130,13 @@ def eventually(is_so: Callable[[], Any], what: str, within_s: float = WITHIN_S) 
 class WorkerProcess:
     """A worker as the supervisor starts it."""
 
-    def __init__(self, bootstrap: str, index: int, log_file: Path) -> None:
+    def __init__(self, bootstrap: str, index: int, log_file: Path, script: Path | None = None) -> None:
         self.port = free_ports(1)[0]
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
         self.log_file = log_file
         command = [sys.executable, "-m", "streams", "--index", str(index), "--port", str(self.port)]
+        if script is not None:
+            command = [sys.executable, str(script), str(index), str(self.port)]
         with log_file.open("wb") as out:
             self.process = subprocess.Popen(
                 command,
@@ -221,9 +225,17 @@ class Log:
 
     def read(self, *topics: str) -> list[tuple[str, Message]]:
         """All committed messages of topics as they are now, in order within each partition."""
-        return [(topic, message) for topic, message in self._read(topics) if message is not None]
+        found = []
+        for record in self._read(topics):
+            with contextlib.suppress(Undecodable):
+                found.append((record.topic() or "", decode_record(record.headers(), record.value(), CODEC)))
+        return found
 
-    def _read(self, topics: tuple[str, ...]) -> Iterator[tuple[str, Message | None]]:
+    def read_raw(self, topic: str) -> list[tuple[str, bytes | None]]:
+        """Keys and values of all committed records."""
+        return [((record.key() or b"").decode(), record.value()) for record in self._read((topic,))]
+
+    def _read(self, topics: tuple[str, ...]) -> Iterator[ConsumerRecord]:
         consumer = Consumer(
             {
                 "bootstrap.servers": self.bootstrap,
@@ -242,10 +254,7 @@ class Log:
                     if record.error():
                         left.discard((record.topic(), record.partition()))
                         continue
-                    try:
-                        yield record.topic(), decode_record(record.headers(), record.value(), CODEC)
-                    except Undecodable:
-                        yield record.topic(), None
+                    yield record
         finally:
             consumer.close()
 

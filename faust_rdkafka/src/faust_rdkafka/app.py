@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import faust
+from faust.types import TP
 from mode.utils.futures import maybe_async
 
 from .fatal import end_process
@@ -92,6 +94,15 @@ class App(faust.App):
     def set_aside(self, record: RawRecord, reason: str, error: BaseException) -> None:
         """Send a record's dead letter, by the hook, in the running batch's transaction; NoDeadLetter without one."""
         self.consumer.batches.set_aside(record, reason, error)
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """In an agent, around a part of its work: what it writes and emits is undone if it raises. No await within."""
+        savepoint: AbstractContextManager[None] = self.consumer.batches.savepoint()
+        return savepoint
+
+    def hold(self, partitions: Collection[TP]) -> None:
+        """Read nothing more of exactly these partitions until the next call; what was fetched already still comes."""
+        self.consumer.fetcher.hold(frozenset(partitions))
 
     def batch_timer(self, interval_s: float) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
         """Call a coroutine function between batches, each time in a fenced transaction of its own."""

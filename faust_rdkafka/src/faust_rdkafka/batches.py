@@ -16,6 +16,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -229,6 +230,23 @@ class BatchLoop:
     def _end_record(self, keep: bool) -> None:
         for rows in self._all_rows():
             rows.end_record(keep)
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """What is written and sent within is undone if it raises, and the batch goes on; no await within."""
+        producer: Producer = self._app.producer
+        sent, letters = len(producer.of_batch), self._letters
+        parts = [(rows, rows.begin_part()) for rows in self._all_rows()]
+        try:
+            yield
+        except BaseException:
+            for rows, before in parts:
+                rows.end_part(before, keep=False)
+            del producer.of_batch[sent:]
+            self._letters = letters
+            raise
+        for rows, before in parts:
+            rows.end_part(before, keep=True)
 
     def set_aside(self, record: RawRecord, reason: str, error: BaseException) -> None:
         """Put a record's dead letter into the running batch's transaction."""

@@ -58,6 +58,8 @@ class Fetcher:
         self._stop = False
         self._subscription: list[str] | None = None
         self._starts: list[TopicPartition] = []
+        self._wanted_held: frozenset[TP] = frozenset()
+        self._held: frozenset[TP] = frozenset()
         self._decoders: dict[TP, BatchSchema] = {}
         self.decode_ahead = False  # the first batch is decoded where a death can be told apart
         self.epoch = 0  # counts assignments and revocations: what was read before a change is never used after it
@@ -93,6 +95,10 @@ class Fetcher:
             self._hungry = True
             return None
 
+    def hold(self, partitions: frozenset[TP]) -> None:
+        """Read nothing more of these partitions, and of all others again; done before the next poll."""
+        self._wanted_held = partitions
+
     def drop_until_rebalance(self) -> None:
         """The group moved on without us: keep polling for the rebalance and throw records away."""
         with self._lock:
@@ -117,6 +123,7 @@ class Fetcher:
 
     def _gather(self) -> None:
         self._note_ends()
+        self._apply_holds()
         room = self._refill()
         if room <= 0 and not self._dropping:
             self._room.wait(_IDLE_S)
@@ -140,6 +147,14 @@ class Fetcher:
             self._keep(messages)
             self._hand_over()
         self._stats.fetch_s += time.perf_counter() - began
+
+    def _apply_holds(self) -> None:
+        wanted = self._wanted_held & _places(self._starts)
+        if wanted == self._held:
+            return
+        self._consumer.pause([TopicPartition(tp.topic, tp.partition) for tp in wanted - self._held])
+        self._consumer.resume([TopicPartition(tp.topic, tp.partition) for tp in self._held - wanted])
+        self._held = wanted
 
     def _note_ends(self) -> None:
         """The high watermarks that the last fetches brought; nothing is asked of the broker.
@@ -285,6 +300,7 @@ class Fetcher:
             self._hand_to(consumer, starts)
 
     def _hand_to(self, consumer: Any, starts: list[TopicPartition]) -> None:
+        self._held = frozenset()  # an assignment forgets what was paused
         if self._incremental:
             consumer.incremental_assign(starts)
         else:

@@ -141,6 +141,20 @@ class TablePartition(MutableMapping[Any, Any]):
             self._restore(self.savepoint)
         self.savepoint = None
 
+    def begin_part(self) -> dict[Any, Any] | None:
+        """A savepoint inside of whatever is open; gives what `end_part` needs."""
+        before, self.savepoint = self.savepoint, {}
+        return before
+
+    def end_part(self, before: dict[Any, Any] | None, keep: bool) -> None:
+        part, self.savepoint = self.savepoint or {}, None
+        if not keep:
+            self._restore(part)
+        elif before is not None:
+            # What the part changed is the record's too.
+            before.update((key, old) for key, old in part.items() if key not in before)
+        self.savepoint = before
+
     def committed_now(self) -> None:
         self.rows.settle(self.undo)
         self.undo.clear()

@@ -4,6 +4,8 @@
     SKIP        takes a retriable step or a compensation as done, without its participant's word: its effect is the
                 operator's business
     COMPENSATE  gives the affair up: undone at once before the pivot, afterwards only if the arbiter agrees
+    COMPLETE    takes all that is left as done, up to the end: only once the arbiter has spoken, as before that
+                it would sell what nobody holds or paid
     ANNOTATE    a remark, nothing else
 An act that means nothing where the saga stands (it has ended, the step is not stuck) is not done and leaves no event.
 """
@@ -13,15 +15,15 @@ from __future__ import annotations
 from typing import TypeVar
 
 from schemas.messages import ActOnSaga, SagaActed
-from streams.sagas.engine.deciding import Draft, give_up
+from streams.sagas.engine.deciding import Draft, give_up, go_on
 from streams.sagas.engine.declaration import Kind
 from streams.sagas.engine.folding import DONE
-from streams.sagas.engine.state import SagaState, Status
+from streams.sagas.engine.state import SagaState, Status, Verdict
 
 S = TypeVar("S", bound=SagaState)
 
-RETRY, SKIP, COMPENSATE, ANNOTATE = "RETRY", "SKIP", "COMPENSATE", "ANNOTATE"
-ACTS = (RETRY, SKIP, COMPENSATE, ANNOTATE)
+RETRY, SKIP, COMPENSATE, COMPLETE, ANNOTATE = "RETRY", "SKIP", "COMPENSATE", "COMPLETE", "ANNOTATE"
+ACTS = (RETRY, SKIP, COMPENSATE, COMPLETE, ANNOTATE)
 # Steps that may be taken as done by hand; a skipped step before the pivot would sell what nobody holds or paid.
 _SKIPPED = (Kind.RETRIABLE, Kind.COMPENSATION)
 
@@ -43,6 +45,13 @@ def act(draft: Draft[S], wish: ActOnSaga) -> None:
             draft.say(said)
             for line in places:
                 draft.answer(wish.step, line, DONE, f"skipped by {wish.by}: {wish.reason}")
+        case "COMPLETE" if is_open and draft.saga.verdict is not Verdict.UNDECIDED and _left(draft):
+            draft.say(said)
+            while left := _left(draft):
+                for step, line in left:
+                    draft.answer(step, line, DONE, f"completed by {wish.by}: {wish.reason}")
+                # The next retriable step is started, so that its participant hears of it all the same.
+                go_on(draft)
         case "COMPENSATE" if draft.saga.status is Status.RUNNING:
             draft.say(said)
             give_up(draft, wish.reason)
@@ -54,6 +63,11 @@ def _retried(draft: Draft[S]) -> list[str]:
     lacking = [name for name, _ in sorted(saga.awaited)]
     refused = [found.step for found in saga.refusals if by_name[found.step].kind is Kind.RETRIABLE]
     return list(dict.fromkeys([*lacking, *refused]))
+
+
+def _left(draft: Draft[S]) -> list[tuple[str, int]]:
+    """All that the saga still waits for and that may be taken as done."""
+    return [(name, line) for name in draft.declaration.by_name for line in _places(draft, name)]
 
 
 def _places(draft: Draft[S], name: str | None) -> list[int]:

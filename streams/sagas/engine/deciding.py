@@ -105,7 +105,7 @@ class Draft(Generic[S]):
     def decision(self) -> Decision[S]:
         """What came of it, the saga brought to where it has to wait again."""
         if self.events:
-            _go_on(self)
+            go_on(self)
         return Decision(tuple(self.events), tuple(self.commands), self.saga)
 
 
@@ -161,7 +161,7 @@ def _pivot_was_sent(declaration: Declaration[S], saga: S) -> bool:
     return any(saga.attempts_of(step.name) for step in declaration.steps if step.kind is Kind.PIVOT)
 
 
-def _go_on(draft: Draft[S]) -> None:
+def go_on(draft: Draft[S]) -> None:
     """From where the saga stands to where it has to wait again."""
     saga = draft.saga
     if saga.status is Status.COMPENSATING:

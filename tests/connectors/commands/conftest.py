@@ -18,10 +18,11 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from producers.store.tables import DEAD_LETTERS
 from producers.store.tables import TABLES as EVENT_STORE
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, new_id, now
-from schemas.messages import CancelOrder
+from schemas.messages import ActOnDeadLetters, CancelOrder, DeadLettered
 from schemas.records import encode_record
 from tally.local.databases import PostgresHost
 
@@ -91,6 +92,21 @@ class Place:
             producer.poll(0)
         assert producer.flush(30) == 0
 
+    def act(self, body: ActOnDeadLetters) -> None:
+        """An act on dead letters, to every partition."""
+        id_ = new_id()
+        envelope = Envelope(id_, "ACT_ON_DEAD_LETTERS", "/tally/tests", "dead-letters", "all", None, now(), id_, id_)
+        key, value, headers = encode_record(Message(envelope, body), CODEC)
+        producer = Producer({"bootstrap.servers": self.bootstrap})
+        for partition in range(4):
+            producer.produce(f"{self.topic}.acts", value, key, partition, headers=headers)
+        assert producer.flush(30) == 0
+
+    def letters(self) -> dict[str, DeadLettered]:
+        """The letters that are there, by key: the last row of each key counts, one without payload takes it away."""
+        rows = self.ask("select aggregateid, payload from outbox where topic = 'dead-letters' order by created_at")
+        return {key: CODEC.decode(payload) for key, payload in dict(rows).items() if payload is not None}
+
     def until(self, holds: Callable[[], bool], what: str) -> None:
         """Wait until a question about another process is answered with yes."""
         end_s = time.monotonic() + WITHIN_S
@@ -132,9 +148,11 @@ def place(kafka: str, postgres: PostgresHost, tmp_path: Path) -> Iterator[Place]
     url = postgres.create_database(name)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(EVENT_STORE)
+        connection.execute(DEAD_LETTERS)
         connection.execute(TABLES)
     admin = AdminClient({"bootstrap.servers": kafka})
-    admin.create_topics([NewTopic(name, 4, 1)])[name].result(30)
+    for created in admin.create_topics([NewTopic(name, 4, 1), NewTopic(f"{name}.acts", 4, 1)]).values():
+        created.result(30)
     here = Place(kafka, url, name, tmp_path)
     try:
         yield here
@@ -143,5 +161,6 @@ def place(kafka: str, postgres: PostgresHost, tmp_path: Path) -> Iterator[Place]
             if sink.process.poll() is None:
                 os.kill(sink.process.pid, signal.SIGCONT)
                 sink.kill()
-        admin.delete_topics([name])[name].result(30)
+        for deleted in admin.delete_topics([name, f"{name}.acts"]).values():
+            deleted.result(30)
         postgres.drop_database(name)

@@ -12,6 +12,7 @@ from connectors.commands.attempt import Attempts, Outcome
 from connectors.commands.batch import Batches
 from connectors.commands.database import Away
 from connectors.commands.handler import Connection
+from connectors.commands.letters import Letters
 from connectors.commands.positions import PositionMoved
 from connectors.consuming import Record
 from schemas.codec import AvroCodec
@@ -39,7 +40,7 @@ def record(offset: int, key: str) -> Record:
 @pytest.fixture
 def batches(place: Any) -> Batches:
     config = SinkConfig("tests", "t", place.bootstrap, place.database_url)
-    return Batches(config, Attempts("tests", Writes(), CODEC))
+    return Batches(config, Attempts("tests", Writes(), CODEC), Letters("tests", CODEC))
 
 
 def test_who_believes_in_an_old_position_has_no_effect(place: Any, batches: Batches) -> None:
@@ -62,7 +63,7 @@ def test_who_believes_in_an_old_position_works_no_parked_command(place: Any, bat
         with pytest.raises(PositionMoved):
             batches.retry(connection, {0: 9})
         worked = batches.retry(connection, {0: 0})
-    assert (worked.outcomes[Outcome.DEAD_LETTERED], worked.parked_rows) == (1, 0)
+    assert (worked.outcomes[Outcome.DEAD_LETTERED], worked.parked_rows) == (1, 1)
 
 
 def test_a_position_row_that_another_transaction_holds_makes_the_batch_wait(place: Any, batches: Batches) -> None:

@@ -49,6 +49,7 @@ class FakeWorkers:
     away: set[str] = field(default_factory=set)
     before_get: Callable[[], None] = lambda: None
     histories: dict[tuple[str, str], dict[int, dict[str, Any]]] = field(default_factory=dict)
+    sagas_asked: list[dict[str, str]] = field(default_factory=list)
     histories_asked: list[tuple[str, str, int, int]] = field(default_factory=list)
 
     def put(self, address: str, table: str, key: str, value: dict[str, Any]) -> None:
@@ -85,6 +86,15 @@ class FakeWorkers:
         rows = self.histories.get(aggregate, {})
         self.histories_asked.append((*aggregate, first, last))
         return [rows[version] for version in sorted(rows) if first <= version <= last]
+
+    async def sagas(self, address: str, asked: dict[str, str]) -> list[dict[str, Any]]:
+        if address in self.away:
+            raise Unanswered(f"{address} is away")
+        self.sagas_asked.append(asked)
+        return list(self.rows.get(address, {}).get("sagas", {}).values())
+
+    async def saga(self, address: str, order_id: str) -> dict[str, Any] | None:
+        return self.rows.get(address, {}).get("sagas", {}).get(order_id)
 
     async def tables(self, address: str) -> Any:
         return [{"name": "orders"}]

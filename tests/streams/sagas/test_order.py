@@ -427,3 +427,28 @@ def test_a_remark_changes_nothing_else() -> None:
     play.hear(ActOnSaga("ANNOTATE", "ann", "called the customer"))
     assert (play.saga.status, play.saga.outcome, play.saga.due) == (before.status, before.outcome, before.due)
     assert play.events[-1] == SagaActed("ANNOTATE", "ann", "called the customer")
+
+
+def test_an_operator_completes_an_order_that_stands_and_its_participants_hear_of_it_all_the_same() -> None:
+    play = confirming()
+    play.hear(OrderConfirmed())
+    assert play.hear(ActOnSaga("COMPLETE", "ann", "paid in cash")) == []
+    assert play.events[-1] == SagaEnded("CONFIRMED")
+    assert SagaActed("COMPLETE", "ann", "paid in cash") in play.events
+
+
+def test_an_operator_completes_compensations_once_the_order_has_ended_otherwise() -> None:
+    play = reserved()
+    play.answer("AUTHORISE_PAYMENT", "REFUSED", reason="PAYMENT_DECLINED")
+    early = list(play.events)
+    play.hear(ActOnSaga("COMPLETE", "ann", "in a hurry"))
+    assert play.events == early
+    play.hear(OrderRejected("PAYMENT_DECLINED"))
+    play.hear(ActOnSaga("COMPLETE", "ann", "counted by hand"))
+    assert play.events[-1] == SagaEnded("REJECTED", "PAYMENT_DECLINED")
+
+
+def test_nothing_is_completed_before_the_order_stands() -> None:
+    for play in (created(), reserved(), confirming()):
+        assert play.hear(ActOnSaga("COMPLETE", "ann", "in a hurry")) == []
+        assert not any(isinstance(event, SagaActed) for event in play.events)

@@ -1,0 +1,129 @@
+"""Dead letters as they stand in their topic, and acts on them: asked of whoever set the records aside."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from confluent_kafka import Producer
+
+from schemas.codec import AvroCodec
+from schemas.envelope import Envelope, Message, body_to_json, derive_id, new_id, now, to_json
+from schemas.errors import Undecodable
+from schemas.keys import SEPARATOR
+from schemas.letters import DISCARD, FAILED
+from schemas.messages import ActOnDeadLetters, DeadLettered, DeadLettersActed, wire_type
+from schemas.records import decode_record, encode_record
+from schemas.topics import AUDIT_TRAIL, DEAD_LETTERS, DEAD_LETTERS_COMMANDS
+from tally.reading.reader import Reader, Unreachable, whole
+
+SOURCE = "/tally/cli"
+SENT_WITHIN_S = 10.0
+LOOK_AGAIN_S = 0.2
+
+Row = dict[str, Any]
+
+
+def letters(reader: Reader, only: str | None = None) -> dict[str, Row]:
+    """The letters that are there, by id: the last of each key counts, a record without value takes it away."""
+    last: dict[str, bytes | None] = {}
+    starts, ends = whole(reader, (DEAD_LETTERS,))
+    for record in reader.read(starts, ends):
+        if record is not None and record.key is not None:
+            last[record.key.decode(errors="backslashreplace")] = record.value
+    codec = AvroCodec()
+    return {id_: _row(id_, value, codec) for id_, value in last.items() if value is not None and only in (None, id_)}
+
+
+def act(bootstrap: str, wish: ActOnDeadLetters, rows: list[Row]) -> None:
+    """Sends an act to the partitions in which the records stood. Raises Unreachable."""
+    subject = wish.letter or wish.key or "all"
+    sent = []
+    for partition in sorted({row["partition"] for row in rows}):
+        id_ = new_id()
+        envelope = Envelope(id_, wire_type(ActOnDeadLetters), SOURCE, "dead-letters", subject, None, now(), id_, id_)
+        sent.append((DEAD_LETTERS_COMMANDS, partition, *encode_record(Message(envelope, wish), AvroCodec())))
+    _send(bootstrap, sent)
+
+
+def discard_unowned(bootstrap: str, row: Row, wish: ActOnDeadLetters) -> None:
+    """Takes a letter away that nobody keeps a record for, and tells the audit trail. Raises Unreachable."""
+    letter = row["id"]
+    body = DeadLettersActed(wish.act, wish.by, wish.reason, row["origin"] or "", letter, wish.key, 1, 0)
+    id_ = derive_id(new_id(), "trail")
+    envelope = Envelope(id_, wire_type(DeadLettersActed), SOURCE, "dead-letters", letter, None, now(), id_, id_)
+    key, value, headers = encode_record(Message(envelope, body), AvroCodec())
+    _send(bootstrap, [(AUDIT_TRAIL, -1, key, value, headers), (DEAD_LETTERS, -1, letter.encode(), None, [])])
+
+
+def settle(reader: Reader, wish: ActOnDeadLetters, rows: list[Row], within_s: float) -> list[Row] | None:
+    """What is left of the lanes of `rows` once each has answered; None if one did not in time.
+
+    A lane has answered when it is empty, or when a record in it has failed once more; a discard when its letters are gone.
+    """
+    ends_at_s = time.monotonic() + within_s
+    lanes, before = {row["lane"] for row in rows}, {row["id"]: row["attempts"] or 0 for row in rows}
+    while True:
+        left = [row for row in letters(reader).values() if row["lane"] in lanes]
+        failed = {row["lane"] for row in left if row["state"] == FAILED and row["attempts"] > before.get(row["id"], 0)}
+        if wish.act == DISCARD and not any(row["id"] in before for row in left if _is_meant(wish, row)):
+            return []
+        if {row["lane"] for row in left} <= failed:
+            return left
+        if time.monotonic() > ends_at_s:
+            return None
+        time.sleep(LOOK_AGAIN_S)
+
+
+def _is_meant(wish: ActOnDeadLetters, row: Row) -> bool:
+    return wish.letter in (None, row["id"])
+
+
+def _row(id_: str, value: bytes, codec: AvroCodec) -> Row:
+    nothing = dict.fromkeys(("recorded_at", "origin", "topic", "partition", "offset", "key", "error", "lane", "state"))
+    try:
+        letter: DeadLettered = codec.decode(value)
+    except Undecodable as error:
+        reason = f"the letter itself cannot be read: {error.reason}"
+        return {"id": id_, **nothing, "recorded_at": "", "attempts": None, "about": None, "reason": reason}
+    row = body_to_json(letter)
+    row["value_hex"] = row.pop("value")
+    row |= {"key": _text(letter.key), "headers": {name: _text(content) for name, content in letter.headers.items()}}
+    row["state"] = letter.state or FAILED
+    row["history"] = (letter.history or "").split("\n") if letter.history else []
+    row["about"] = None if letter.lane is None else letter.lane.split(SEPARATOR)[1]
+    return {"id": id_, **row, "decoded": _decoded(letter, codec)}
+
+
+def _decoded(letter: DeadLettered, codec: AvroCodec) -> Row | None:
+    try:
+        return to_json(decode_record(list(letter.headers.items()), letter.value, codec))
+    except Undecodable:
+        return None
+
+
+def _text(content: bytes | None) -> str | None:
+    return None if content is None else content.decode(errors="backslashreplace")
+
+
+def _send(bootstrap: str, records: list[tuple[str, int, bytes, bytes | None, list[tuple[str, bytes]]]]) -> None:
+    refused: list[str] = []
+    settings: dict[str, Any] = {
+        "bootstrap.servers": bootstrap,
+        "partitioner": "murmur2_random",
+        "enable.idempotence": True,
+        "delivery.timeout.ms": round(SENT_WITHIN_S * 1_000),
+        "log_level": 0,
+    }
+    producer = Producer(settings)
+    for topic, partition, key, value, headers in records:
+        producer.produce(
+            topic,
+            value,
+            key,
+            partition,
+            headers=headers,
+            on_delivery=lambda e, _: refused.append(e.str()) if e else None,
+        )
+    if producer.flush(SENT_WITHIN_S + 1) or refused:
+        raise Unreachable(f"Kafka at {bootstrap} did not take it: {refused[0] if refused else 'no answer in time'}")
