@@ -17,6 +17,7 @@ BYTES: dict[str, str] = json.loads((HERE / "golden.json").read_text())
 CODEC = AvroCodec()
 CLASSES = {cls.__name__: cls for cls in MESSAGES.values()}
 NEWEST = {entry.subject: entry for entry in load()}
+SCHEMAS = {f"{entry.subject}.{entry.version}": entry.schema for entry in load()}
 
 
 def test_every_published_version_has_golden_bytes() -> None:
@@ -26,7 +27,7 @@ def test_every_published_version_has_golden_bytes() -> None:
 @pytest.mark.parametrize("name", sorted(BYTES))
 def test_golden_bytes_read_as_the_sample(name: str) -> None:
     body = CODEC.decode(bytes.fromhex(BYTES[name]))
-    assert body == sample(CLASSES[name.split(".")[2]])
+    assert body == sample(CLASSES[name.split(".")[2]], SCHEMAS[name])
 
 
 @pytest.mark.parametrize("entry", NEWEST.values(), ids=lambda entry: entry.subject)
