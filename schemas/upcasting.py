@@ -12,7 +12,7 @@ from typing import Any
 Values = dict[str, Any]
 Step = Callable[[Values], Values]
 
-# By subject: step n turns version n into version n + 1. None is needed yet: every message is at version 1.
+# By subject: step n turns version n into version n + 1. None is needed yet: new fields may be null.
 Upcasters = Mapping[str, Mapping[int, Step]]
 UPCASTERS: Upcasters = {}
 

@@ -159,11 +159,14 @@ def test_nothing_is_left_unfinished() -> None:
 
 
 def test_the_lock_of_schemas_is_plain_json_in_order() -> None:
-    text = (ROOT / "schemas" / "lock.json").read_text()
-    ids = [[row["id"] for row in versions.values()] for versions in json.loads(text).values()]
-    assert all(versions == sorted(versions) for versions in ids)
-    # A message stands where its first version came; later versions stand beside it.
-    assert [versions[0] for versions in ids] == sorted(versions[0] for versions in ids)
+    lock = json.loads((ROOT / "schemas" / "lock.json").read_text())
+    first_ids = [versions["1"]["id"] for versions in lock.values()]
+    assert first_ids == sorted(first_ids)
+    for versions in lock.values():
+        # A later version stands with its subject, under an id of its time.
+        assert list(versions) == [str(number) for number in range(1, len(versions) + 1)]
+        ids = [row["id"] for row in versions.values()]
+        assert ids == sorted(ids)
 
 
 @pytest.mark.parametrize("package", sorted(MAY_IMPORT))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from schemas.keys import SEPARATOR
-from schemas.messages import CreateOrder, OrderLine
+from schemas.messages import CreateOrder, LineToReturn, OrderLine, ReturnOrderLines
 
 LINES_MAX = 2_000
 QUANTITY_MAX = 1_000_000
@@ -102,6 +102,23 @@ class Cancellation(Body):
     """The body of `POST /orders/{id}/cancel`; it may be left out."""
 
     reason: Reason = "CUSTOMER"
+
+
+class ReturnedLine(Body):
+    """How much of which line came back; lines count from 1."""
+
+    line: Annotated[int, Field(ge=1, le=LINES_MAX)]
+    quantity: Quantity
+
+
+class Return(Body):
+    """The body of `POST /orders/{id}/returns`; a line that stands twice counts with the sum."""
+
+    lines: Annotated[list[ReturnedLine], Field(min_length=1, max_length=LINES_MAX)]
+
+    def to_command(self) -> ReturnOrderLines:
+        """The same as a command."""
+        return ReturnOrderLines(tuple(LineToReturn(line.line, line.quantity) for line in self.lines))
 
 
 class Receipt(Body):

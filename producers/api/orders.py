@@ -1,4 +1,4 @@
-"""`/orders`: place, show, cancel, ship, and the history."""
+"""`/orders`: place, show, cancel, ship, take lines back, and the history."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Response
 from fastapi_problem.error import Problem
 
-from producers.api.bodies import Cancellation, Name, NewOrder
+from producers.api.bodies import Cancellation, Name, NewOrder, Return
 from producers.api.headers import Token, WaitS, Wanted, Wish, stamp, version_for
 from producers.api.moments import MaybePast, Past
 from producers.api.parts import ThePart
 from producers.api.problems import conflict, not_found
 from producers.api.reading import Wanted as WantedRow
-from producers.orders.aggregate import UNKNOWN_ORDER
+from producers.orders.aggregate import RETURNED_TOO_MUCH, UNKNOWN_LINE, UNKNOWN_ORDER
 from producers.orders.view import view_after
 from producers.store.port import OUTCOME_REFUSED, Answer
 from schemas.envelope import to_json
 from schemas.messages import CancelOrder, ShipOrder
 
 router = APIRouter(tags=["orders"])
+
+# Problem types of refusals that are not about the order's status.
+_TYPE_BY_REASON = {UNKNOWN_LINE: "unknown-line", RETURNED_TOO_MUCH: "returned-too-much"}
 
 
 @router.post("/orders", status_code=201)
@@ -51,6 +54,12 @@ def cancel(
 def ship(order_id: Name, wish: Wish, parts: ThePart, response: Response) -> dict[str, Any]:
     """Ships a confirmed order."""
     return _acted(order_id, parts.orders.act(wish, order_id, ShipOrder()), response)
+
+
+@router.post("/orders/{order_id}/returns", status_code=202)
+def take_back(order_id: Name, returned: Return, wish: Wish, parts: ThePart, response: Response) -> dict[str, Any]:
+    """Takes back lines of a shipped order, or parts of them; their money and stock follow."""
+    return _acted(order_id, parts.orders.act(wish, order_id, returned.to_command()), response)
 
 
 @router.get("/orders/{order_id}")
@@ -112,7 +121,8 @@ def _acted(order_id: str, answer: Answer, response: Response) -> dict[str, Any]:
     if answer.outcome == OUTCOME_REFUSED or answer.version is None:
         if answer.reason == UNKNOWN_ORDER:
             raise _unknown(order_id)
-        raise conflict("wrong-status", f"order {order_id} cannot do this: {answer.reason}", reason=answer.reason)
+        type_ = _TYPE_BY_REASON.get(answer.reason or "", "wrong-status")
+        raise conflict(type_, f"order {order_id} cannot do this: {answer.reason}", reason=answer.reason)
     stamp(response, Token("orders", order_id, answer.version))
     return {"order_id": order_id, "version": answer.version}
 

@@ -46,7 +46,7 @@ class OrderService:
         return order_id, self._do(origin, order_id, order)
 
     def act(self, origin: Origin, order_id: str, body: Any) -> Answer:
-        """Does a command to an order (cancel, ship). Raises as `place`."""
+        """Does a command to an order (cancel, ship, take lines back). Raises as `place`."""
         return self._do(origin, order_id, body)
 
     def tail(self, order_id: str, from_version: int, to_version: int) -> list[Message]:

@@ -17,18 +17,24 @@ from schemas.messages import (
     PaymentRefunded,
     PaymentRequested,
     PaymentVoided,
+    RefundPayment,
     VoidPayment,
 )
 
 REQUESTED, AUTHORISED, DECLINED = "REQUESTED", "AUTHORISED", "DECLINED"
 CAPTURED, VOIDED, REFUNDED = "CAPTURED", "VOIDED", "REFUNDED"
 
+# What a provider says of a part that it gave back; of one that it did not it tells the payment's status.
+PART_REFUNDED = "PART_REFUNDED"
+
 # Calls of the provider that a decision waits for.
-AUTHORISE, CAPTURE, GIVE_BACK = "AUTHORISE", "CAPTURE", "GIVE_BACK"
+AUTHORISE, CAPTURE, GIVE_BACK, REFUND = "AUTHORISE", "CAPTURE", "GIVE_BACK", "REFUND"
 
 # Reasons of refusals; a wrong status is told as e.g. PAYMENT_IS_VOIDED.
 PAYMENT_DECLINED = "PAYMENT_DECLINED"
 UNKNOWN_PAYMENT = "UNKNOWN_PAYMENT"
+REFUNDED_TOO_MUCH = "REFUNDED_TOO_MUCH"
+INVALID_AMOUNT = "INVALID_AMOUNT"
 
 WALLET = "wallet"
 # The reference of a payment from a wallet is this and the wallet's id; no card may go by such a name.
@@ -37,18 +43,27 @@ WALLET_PREFIX = "wallet/"
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """A payment's state; `status` is None before it was asked for. Money in minor units of `currency`."""
+    """A payment's state; `status` is None before it was asked for. Money in minor units of `currency`.
+
+    `refunds` are the parts that went back: (number of the return, amount). REFUNDED once nothing is left.
+    """
 
     status: str | None = None
     amount_minor: int = 0
     currency: str = ""
     reference: str = ""
     reason: str | None = None
+    refunds: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def left_minor(self) -> int:
+        """What was not given back yet."""
+        return self.amount_minor - sum(amount for _, amount in self.refunds)
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderResult:
-    """What the provider says of a payment now: one of the statuses above, with its reason if it declined."""
+    """What the provider says of a payment now: one of the words above, with its reason if it declined."""
 
     status: str
     reason: str | None = None
@@ -78,6 +93,8 @@ def decide(payment: Payment, command: Any, payment_id: str) -> Decision:
             if payment.status in (DECLINED, VOIDED, REFUNDED):
                 return Accepted()
             return Postponed(GIVE_BACK)
+        case RefundPayment():
+            return _refund(payment, command)
     raise TypeError(f"{type(command).__name__} is no command of a payment")
 
 
@@ -101,8 +118,19 @@ def decide_result(payment: Payment, result: ProviderResult, reason: str, payment
         case "VOIDED":
             return (PaymentVoided(*told, reason),)
         case "REFUNDED":
-            return (*captured, PaymentRefunded(*told, reason))
+            left = (payment_id, payment.left_minor, payment.currency, payment.reference)
+            return (*captured, PaymentRefunded(*left, reason))
     raise ValueError(f"the provider says {result.status} of a payment that is {payment.status}")
+
+
+def decide_refund(
+    payment: Payment, result: ProviderResult, command: RefundPayment, payment_id: str
+) -> tuple[PaymentRefunded, ...]:
+    """The event of a part that the provider gave back; none where it did not, or where our books have it already."""
+    if result.status != PART_REFUNDED or decide(payment, command, payment_id) != Postponed(REFUND):
+        return ()
+    told = (payment_id, command.amount_minor, payment.currency, payment.reference)
+    return (PaymentRefunded(*told, command.reason, command.number),)
 
 
 def pay_from_wallet(payment: Payment, payment_id: str, customer_id: str, amount: tuple[int, str]) -> Decision:
@@ -113,12 +141,16 @@ def pay_from_wallet(payment: Payment, payment_id: str, customer_id: str, amount:
     return Accepted((PaymentRequested(*told), PaymentCaptured(*told)))
 
 
-def give_back_to_wallet(payment: Payment, payment_id: str, reason: str) -> tuple[str, PaymentRefunded] | None:
+def give_back_to_wallet(
+    payment: Payment, payment_id: str, command: VoidPayment | RefundPayment
+) -> tuple[str, PaymentRefunded] | None:
     """Whose wallet gets its money back, and the event that says so; None where no wallet paid."""
     if payment.status != CAPTURED or not payment.reference.startswith(WALLET_PREFIX):
         return None
-    told = (payment_id, payment.amount_minor, payment.currency, payment.reference)
-    return payment.reference.removeprefix(WALLET_PREFIX), PaymentRefunded(*told, reason)
+    is_part = isinstance(command, RefundPayment)
+    amount_minor, number = (command.amount_minor, command.number) if is_part else (payment.left_minor, None)
+    told = (payment_id, amount_minor, payment.currency, payment.reference)
+    return payment.reference.removeprefix(WALLET_PREFIX), PaymentRefunded(*told, command.reason, number)
 
 
 def evolve(payment: Payment, event: Any) -> Payment:
@@ -134,8 +166,11 @@ def evolve(payment: Payment, event: Any) -> Payment:
             return replace(payment, status=CAPTURED)
         case PaymentVoided():
             return replace(payment, status=VOIDED, reason=event.reason)
-        case PaymentRefunded():
+        case PaymentRefunded(number=None):
             return replace(payment, status=REFUNDED, reason=event.reason)
+        case PaymentRefunded(number=number, amount_minor=amount_minor):
+            after = replace(payment, refunds=(*payment.refunds, (number or 0, amount_minor)))
+            return after if after.left_minor else replace(after, status=REFUNDED, reason=event.reason)
     return payment
 
 
@@ -158,6 +193,18 @@ def _authorise(payment: Payment, command: AuthorisePayment, payment_id: str) -> 
     return Postponed(AUTHORISE, (PaymentRequested(*told),))
 
 
+def _refund(payment: Payment, command: RefundPayment) -> Decision:
+    if command.number in dict(payment.refunds):
+        return Accepted()
+    if payment.status is None:
+        return Refused(UNKNOWN_PAYMENT)
+    if payment.status != CAPTURED:
+        return _wrong(payment)
+    if command.amount_minor < 1:
+        return Refused(INVALID_AMOUNT)
+    return Refused(REFUNDED_TOO_MUCH) if command.amount_minor > payment.left_minor else Postponed(REFUND)
+
+
 def _wrong(payment: Payment) -> Decision:
     return Refused(f"PAYMENT_IS_{payment.status}")
 
@@ -169,14 +216,20 @@ def _to_json(payment: Payment) -> dict[str, Any]:
         "currency": payment.currency,
         "reference": payment.reference,
         "reason": payment.reason,
+        "refunds": [list(entry) for entry in payment.refunds],
     }
 
 
 def _from_json(kept: dict[str, Any]) -> Payment:
-    return Payment(**kept)
+    return Payment(**{**kept, "refunds": tuple((number, amount) for number, amount in kept["refunds"])})
 
 
-_FORM = SnapshotForm(version=1, to_json=_to_json, from_json=_from_json)
+def _without_refunds(kept: dict[str, Any]) -> dict[str, Any]:
+    # Before form 2 money was given back as a whole or not at all.
+    return {**kept, "refunds": []}
+
+
+_FORM = SnapshotForm(version=2, to_json=_to_json, from_json=_from_json, upcasters={1: _without_refunds})
 
 
 def payment_aggregate(payment_id: str) -> Aggregate[Payment]:

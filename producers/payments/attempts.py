@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import psycopg
 import structlog
@@ -31,8 +32,10 @@ from producers.payments.aggregate import (
     AUTHORISE,
     CAPTURE,
     CAPTURED,
+    REFUND,
     Payment,
     ProviderResult,
+    decide_refund,
     decide_result,
     payment_aggregate,
 )
@@ -45,7 +48,7 @@ from producers.store.postgres import PostgresUnit
 from schemas.codec import AvroCodec, Codec
 from schemas.envelope import now
 from schemas.errors import Conflict
-from schemas.messages import VoidPayment
+from schemas.messages import RefundPayment, VoidPayment
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -58,6 +61,8 @@ STOP_WITHIN_S = 5.0
 # A provider that still works on a payment is asked for its status; every so many tries it is asked anew,
 # should it have forgotten its work.
 ASK_ANEW_EVERY = 4
+# Begins the reason of a refund that the provider's book does not allow; behind it stands the status there.
+REFUND_REFUSED = "PROVIDER_SAYS_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +184,9 @@ class AttemptRunner:
             return self._provider.authorise(key, payment.amount_minor, payment.currency, payment.reference)
         if call == CAPTURE:
             return self._provider.capture(key)
+        if call == REFUND:
+            part: RefundPayment = attempt.command.body
+            return self._provider.refund_part(key, part.number, part.amount_minor)
         return self._provider.refund(key) if payment.status == CAPTURED else self._provider.void(key)
 
     def _status(self, key: str) -> ProviderResult:
@@ -204,11 +212,13 @@ class AttemptRunner:
         aggregate = payment_aggregate(attempt.payment_id)
         command = restamp(attempt.command, self._settings.clock())
         loaded = load(unit, aggregate, attempt.payment_id)
-        bodies = () if result is None else decide_result(loaded.state, result, _reason(attempt), attempt.payment_id)
+        bodies = () if result is None else _events(loaded.state, result, attempt)
         state = loaded.state
         for body in bodies:
             state = aggregate.evolve(state, body)
         decision = aggregate.decide(state, command.body)
+        if isinstance(decision, Postponed) and decision.call == REFUND and result is not None:
+            decision = Refused(f"{REFUND_REFUSED}{result.status}")
         with unit.together():
             events = record(unit, aggregate, loaded, bodies, command)
             if isinstance(decision, Postponed):
@@ -259,6 +269,14 @@ class AttemptRunner:
     def _unit(self) -> Iterator[PostgresUnit]:
         with self._pool.connection() as connection:
             yield PostgresUnit(connection, self._codec)
+
+
+def _events(payment: Payment, result: ProviderResult, attempt: Attempt) -> tuple[Any, ...]:
+    """What the provider's word means for our books."""
+    command = attempt.command.body
+    if isinstance(command, RefundPayment):
+        return decide_refund(payment, result, command, attempt.payment_id)
+    return decide_result(payment, result, _reason(attempt), attempt.payment_id)
 
 
 def _reason(attempt: Attempt) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from producers.payments.aggregate import AUTHORISED, CAPTURED, DECLINED, REFUNDED, VOIDED, ProviderResult
+from producers.payments.aggregate import AUTHORISED, CAPTURED, DECLINED, PART_REFUNDED, REFUNDED, VOIDED, ProviderResult
 from producers.payments.provider import PENDING, UNKNOWN, ProviderUnanswered
 
 
@@ -18,6 +18,7 @@ class FakeProvider:
     """
 
     status_by_key: dict[str, str] = field(default_factory=dict)
+    parts: dict[tuple[str, int], int] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)
     before: Callable[[str], None] = lambda _: None
@@ -41,6 +42,14 @@ class FakeProvider:
     def refund(self, key: str) -> ProviderResult:
         """See `Provider.refund`."""
         return self._do("refund", key, REFUNDED, (CAPTURED,))
+
+    def refund_part(self, key: str, number: int, amount_minor: int) -> ProviderResult:
+        """See `Provider.refund_part`."""
+        result = self._do("refund_part", key, "", ())
+        if result.status == CAPTURED:
+            self.parts.setdefault((key, number), amount_minor)
+            return ProviderResult(PART_REFUNDED)
+        return result
 
     def status(self, key: str) -> ProviderResult:
         """See `Provider.status`."""

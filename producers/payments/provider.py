@@ -45,6 +45,9 @@ class Provider(Protocol):
     def refund(self, key: str) -> ProviderResult:
         """Gives captured money back."""
 
+    def refund_part(self, key: str, number: int, amount_minor: int) -> ProviderResult:
+        """Gives a part of captured money back, once for each number: PART_REFUNDED, or else the payment's status."""
+
     def status(self, key: str) -> ProviderResult:
         """What the provider knows: a payment's status, PENDING or UNKNOWN."""
 
@@ -77,6 +80,11 @@ class HttpProvider:
     def refund(self, key: str) -> ProviderResult:
         """See `Provider.refund`."""
         return self._ask(self._client.build_request("POST", f"{_path(key)}/refund"))
+
+    def refund_part(self, key: str, number: int, amount_minor: int) -> ProviderResult:
+        """See `Provider.refund_part`."""
+        asked = {"amount_minor": amount_minor}
+        return self._ask(self._client.build_request("PUT", f"{_path(key)}/refunds/{number}", json=asked))
 
     def status(self, key: str) -> ProviderResult:
         """See `Provider.status`."""

@@ -24,6 +24,9 @@ FLAKY_FAILURES = 2
 # `tok_timeout`: nobody waits this long.
 NEVER_S = 24 * 60 * 60.0
 
+# Told of a part that was given back.
+PART_REFUNDED = "PART_REFUNDED"
+
 _TABLE = """
 create table if not exists payments (
     key text primary key,
@@ -33,6 +36,11 @@ create table if not exists payments (
     status text not null,
     reason text,
     tries integer not null default 0
+)
+"""
+_REFUNDS = """
+create table if not exists refunds (
+    key text not null, number integer not null, amount_minor integer not null, primary key (key, number)
 )
 """
 
@@ -47,6 +55,14 @@ class Status(StrEnum):
     VOIDED = "VOIDED"
     REFUNDED = "REFUNDED"
     UNKNOWN = "UNKNOWN"
+
+
+class Part(BaseModel):
+    """The body of a refund of a part; money in minor units."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    amount_minor: Annotated[int, Field(ge=1)]
 
 
 class Asked(BaseModel):
@@ -91,6 +107,7 @@ class Book:
         self._connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
         self._connection.execute("pragma journal_mode = wal")
         self._connection.execute(_TABLE)
+        self._connection.execute(_REFUNDS)
 
     def close(self) -> None:
         """Closes the file."""
@@ -123,6 +140,26 @@ class Book:
             "insert into payments (key, amount_minor, currency, reference, status) values (?, 0, '', '', ?)",
             (key, Status.VOIDED),
         )
+
+    def refund(self, key: str, number: int, amount_minor: int) -> str:
+        """Gives a part of captured money back, once for each number: PART_REFUNDED, or else the payment's status."""
+        payment, parts = self.find(key), self.refunded(key)
+        if payment is None:
+            return Status.UNKNOWN
+        if number in parts:
+            return PART_REFUNDED if parts[number] == amount_minor else payment.status
+        left = payment.amount_minor - sum(parts.values())
+        if payment.status != Status.CAPTURED or amount_minor > left:
+            return payment.status
+        self._connection.execute("insert into refunds values (?, ?, ?)", (key, number, amount_minor))
+        if amount_minor == left:
+            self.move(key, (Status.CAPTURED,), Status.REFUNDED)
+        return PART_REFUNDED
+
+    def refunded(self, key: str) -> dict[int, int]:
+        """The parts that were given back: amount by number."""
+        rows = self._connection.execute("select number, amount_minor from refunds where key = ?", (key,))
+        return dict(rows.fetchall())
 
     def move(self, key: str, from_: tuple[str, ...], to: str, reason: str | None = None) -> Payment | None:
         """Changes the status where it is one of `from_`; the payment as it is afterwards."""
@@ -195,6 +232,12 @@ def _add_writes(app: FastAPI, book: Book, slow_s: float) -> None:
     async def refund(key: Key) -> JSONResponse:
         """Gives back what was captured."""
         return _moved(book.move(key, (Status.CAPTURED,), Status.REFUNDED), Status.REFUNDED)
+
+    @app.put("/payments/{key}/refunds/{number}")
+    async def refund_part(key: Key, number: int, part: Part) -> JSONResponse:
+        """Gives a part of captured money back, once for each number; 409 where that cannot be."""
+        status = book.refund(key, number, part.amount_minor)
+        return JSONResponse({"status": status, "reason": None}, 200 if status == PART_REFUNDED else 409)
 
 
 def _add_reads(app: FastAPI, book: Book) -> None:

@@ -174,7 +174,7 @@ def _tell(unit: UnitOfWork, question: Message, source: str) -> Answer:
     known = unit.find_command(asked.command_id)
     answer = Answer(OUTCOME_UNDECIDED) if known is None or known.answer is None else known.answer
     told = reply(question, answer, source)
-    named = replace(told.body, command_id=asked.command_id, command_type=asked.command_type)
+    named = replace(told.body, command_id=asked.command_id, command_type=asked.command_type, line=asked.line)
     # A question that comes again may get another answer, under another id then.
     envelope = replace(told.envelope, id=derive_id(told.envelope.id, answer.outcome))
     unit.send(SAGAS_REPLIES, Message(envelope, named))
@@ -197,6 +197,8 @@ def reply(command: Message, answer: Answer, source: str) -> Message:
         command_type=envelope.type,
         outcome=answer.outcome,
         reason=answer.reason,
+        # A command that is a part of a step says which.
+        line=getattr(command.body, "number", None),
         version=answer.version,
     )
     return Message(

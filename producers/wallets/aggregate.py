@@ -38,7 +38,7 @@ class DebitWallet:
 
 @dataclass(frozen=True, slots=True)
 class RefundWallet:
-    """A cancelled order gives back what it took; never refused."""
+    """A cancelled order gives back what it took, one with returned lines a part; never refused."""
 
     customer_id: str
     amount_minor: int

@@ -10,9 +10,12 @@ from producers.store.port import OUTCOME_DONE, Answer
 from producers.store.postgres import PostgresUnit
 from producers.wallets.aggregate import WALLETS, DebitWallet, RefundWallet
 from schemas.envelope import Message
+from schemas.messages import RefundPayment, VoidPayment
 
 # Waited for, not tried: who comes second to one wallet decides on what the first left, rather than meet a conflict.
 _LOCK = "select 1 from heads where aggregatetype = 'wallets' and aggregateid = %s for no key update"
+
+_GIVES_BACK = (VoidPayment, RefundPayment)
 
 
 def debit(unit: PostgresUnit, debit_: DebitWallet, cause: Message) -> str | None:
@@ -37,11 +40,12 @@ def debit(unit: PostgresUnit, debit_: DebitWallet, cause: Message) -> str | None
 
 
 def give_back(unit: PostgresUnit, command: Message, clock: datetime) -> bool:
-    """Does a void of a payment that a wallet made, and answers it; False where no wallet paid."""
+    """Gives a wallet back what it paid, or a part of it, and answers; False where no wallet paid, or none is to pay back."""
     payment_id = command.envelope.subject
     aggregate = payment_aggregate(payment_id)
     payment = load(unit, aggregate, payment_id)
-    found = give_back_to_wallet(payment.state, payment_id, getattr(command.body, "reason", ""))
+    body = command.body
+    found = give_back_to_wallet(payment.state, payment_id, body) if isinstance(body, _GIVES_BACK) else None
     if found is None:
         return False
     customer_id, refunded = found

@@ -15,6 +15,7 @@ from schemas.messages.inventory import (
     ReservationRefused,
     ReservationReleased,
     ReserveStock,
+    ReturnStock,
     ShipStock,
     StockAdjusted,
     StockReceived,
@@ -27,6 +28,7 @@ from schemas.messages.orders import (
     CancelOrder,
     ConfirmOrder,
     CreateOrder,
+    LineToReturn,
     OrderCancelled,
     OrderConfirmed,
     OrderCreated,
@@ -37,6 +39,7 @@ from schemas.messages.orders import (
     OrderShipped,
     RejectOrder,
     ReturnedLine,
+    ReturnOrderLines,
     ShipOrder,
 )
 from schemas.messages.payments import (
@@ -48,6 +51,7 @@ from schemas.messages.payments import (
     PaymentRefunded,
     PaymentRequested,
     PaymentVoided,
+    RefundPayment,
     VoidPayment,
 )
 from schemas.messages.sagas import (
@@ -59,7 +63,9 @@ from schemas.messages.sagas import (
     SagaCompensationStarted,
     SagaEnded,
     SagaLine,
+    SagaLinesReturned,
     SagaRetryScheduled,
+    SagaReturnedLine,
     SagaStarted,
     SagaStatusAsked,
     SagaStepAnswered,
@@ -68,7 +74,7 @@ from schemas.messages.sagas import (
 from schemas.messages.wallets import WalletCredited, WalletDebited, WalletRefunded
 
 # Parts of messages: they have a class but never travel alone.
-PARTS: tuple[type, ...] = (OrderLine, ReturnedLine, SagaLine)
+PARTS: tuple[type, ...] = (OrderLine, ReturnedLine, LineToReturn, SagaLine, SagaReturnedLine)
 GROUPS = (customers, orders, payments, wallets, inventory, sagas, dead_letters)
 
 MESSAGES: dict[str, type] = {}
@@ -114,6 +120,7 @@ __all__ = [
     "DeadLettered",
     "DeadLettersActed",
     "DeadlinePassed",
+    "LineToReturn",
     "MESSAGES",
     "OrderCancelled",
     "OrderConfirmed",
@@ -131,18 +138,23 @@ __all__ = [
     "PaymentRequested",
     "PaymentVoided",
     "ReceiveStock",
+    "RefundPayment",
     "RejectOrder",
     "ReleaseStock",
     "ReservationFenced",
     "ReservationRefused",
     "ReservationReleased",
     "ReserveStock",
+    "ReturnOrderLines",
+    "ReturnStock",
     "ReturnedLine",
     "SagaActed",
     "SagaCompensationStarted",
     "SagaEnded",
     "SagaLine",
+    "SagaLinesReturned",
     "SagaRetryScheduled",
+    "SagaReturnedLine",
     "SagaStarted",
     "SagaStatusAsked",
     "SagaStepAnswered",

@@ -25,6 +25,16 @@ class ShipStock:
 
 
 @dataclass(frozen=True, slots=True)
+class ReturnStock:
+    """Units of a shipped line came back; each `number` (of an order's returned lines) comes back once."""
+
+    order_id: str
+    line: int
+    quantity: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiveStock:
     quantity: int
     reason: str | None = None
@@ -64,6 +74,7 @@ class StockReturned:
     reason: str | None
     on_hand: int
     reserved: int
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

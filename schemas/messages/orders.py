@@ -17,7 +17,16 @@ class OrderLine:
 
 @dataclass(frozen=True, slots=True)
 class ReturnedLine:
-    """How much of a shipped line came back."""
+    """How much of a shipped line came back; `sku` is None in events that were written before there was that field."""
+
+    line: int
+    quantity: int
+    sku: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LineToReturn:
+    """How much of which line came back, as it is wished."""
 
     line: int
     quantity: int
@@ -53,6 +62,13 @@ class ShipOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class ReturnOrderLines:
+    """Lines of a shipped order, or parts of them, came back; a line that stands twice counts with the sum."""
+
+    lines: tuple[LineToReturn, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class OrderCreated:
     customer_id: str
     currency: str
@@ -84,7 +100,10 @@ class OrderShipped:
 
 @dataclass(frozen=True, slots=True)
 class OrderLinesReturned:
+    """`refund_minor` is what the customer gets back; None in events that were written before there was that field."""
+
     lines: tuple[ReturnedLine, ...]
+    refund_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,15 @@ class VoidPayment:
 
 
 @dataclass(frozen=True, slots=True)
+class RefundPayment:
+    """Give a part of captured money back; each `number` (of an order's return) is paid back once."""
+
+    amount_minor: int
+    reason: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class PaymentRequested:
     order_id: str
     amount_minor: int
@@ -71,8 +80,11 @@ class PaymentVoided:
 
 @dataclass(frozen=True, slots=True)
 class PaymentRefunded:
+    """`number` is the return of the order that is paid back; None where all that was left is given back."""
+
     order_id: str
     amount_minor: int
     currency: str
     reference: str
     reason: str
+    number: int | None = None

@@ -25,6 +25,25 @@ class SagaStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class SagaReturnedLine:
+    """A line that came back; `number` counts all returned lines of the order, from 1."""
+
+    number: int
+    line: int
+    sku: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class SagaLinesReturned:
+    """Lines of the shipped order came back; `number` is the version of the order's event that says so."""
+
+    number: int
+    refund_minor: int
+    lines: tuple[SagaReturnedLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SagaStepStarted:
     step: str
     due_at: datetime | None = None

@@ -14,6 +14,7 @@ from schemas.messages import (
     ReceiveStock,
     ReleaseStock,
     ReserveStock,
+    ReturnStock,
     ShipStock,
 )
 from schemas.topics import INVENTORY_EVENTS
@@ -48,7 +49,7 @@ def handle(command: Message, tables: InventoryTables, at: datetime) -> list[Outg
     somebody who waits for no answer; neither changes a row.
     """
     match command.body:
-        case ReserveStock() | ReleaseStock() | ShipStock():
+        case ReserveStock() | ReleaseStock() | ShipStock() | ReturnStock():
             return _handle_hold(command, tables, at)
         case ReceiveStock() | AdjustStock():
             return _handle_level(command, tables, at)
@@ -162,7 +163,8 @@ def _answer(command: Message, decision: Decision, version: int | None, at: datet
         command_type=command.envelope.type,
         outcome=decision.outcome.value,
         reason=decision.reason,
-        line=getattr(body, "line", None),
+        # Of an order's returned lines each has a number of its own.
+        line=getattr(body, "number", None) or getattr(body, "line", None),
         version=version,
     )
     order_id: str = getattr(body, "order_id", command.envelope.correlation_id)

@@ -27,17 +27,20 @@ def level_from_row(row: Row | None) -> Level:
 
 def hold_to_row(hold: Hold) -> Row:
     """A row of `holds`."""
-    return {
+    row: Row = {
         "quantity": hold.quantity,
         "status": hold.status.value,
         "reason": hold.reason,
         "command_id": hold.command_id,
         "version": hold.version,
     }
+    # Few come back: the others need no room for it.
+    return row | {"returned": [list(entry) for entry in hold.returned]} if hold.returned else row
 
 
 def hold_from_row(row: Row | None) -> Hold | None:
     """The reverse."""
     if row is None:
         return None
-    return Hold(row["quantity"], HoldStatus(row["status"]), row["reason"], row["command_id"], row["version"])
+    returned = tuple((number, units) for number, units in row.get("returned", ()))
+    return Hold(row["quantity"], HoldStatus(row["status"]), row["reason"], row["command_id"], row["version"], returned)

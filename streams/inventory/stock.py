@@ -19,6 +19,7 @@ from schemas.messages import (
     ReservationRefused,
     ReservationReleased,
     ReserveStock,
+    ReturnStock,
     ShipStock,
     StockAdjusted,
     StockReceived,
@@ -42,9 +43,13 @@ RELEASED_BEFORE_RESERVED = "RELEASED_BEFORE_RESERVED"
 ALREADY_RELEASED = "ALREADY_RELEASED"
 ALREADY_SHIPPED = "ALREADY_SHIPPED"
 NOT_HELD = "NOT_HELD"
+NOT_SHIPPED = "NOT_SHIPPED"
+RETURNED_TOO_MUCH = "RETURNED_TOO_MUCH"
+# Why stock came back.
+RETURNED = "RETURNED"
 SHIPPED_DESPITE_SHORTAGE = "SHIPPED_DESPITE_SHORTAGE"
 
-HoldCommand = ReserveStock | ReleaseStock | ShipStock
+HoldCommand = ReserveStock | ReleaseStock | ShipStock | ReturnStock
 LevelCommand = ReceiveStock | AdjustStock
 
 
@@ -83,13 +88,17 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What one order line has, had or may never have of the SKU; `command_id` made it, `version` changed it last."""
+    """What one order line has, had or may never have of the SKU; `command_id` made it, `version` changed it last.
+
+    `returned` is what came back of it once it was shipped: (number of the return, units). Each number is a fence.
+    """
 
     quantity: int
     status: HoldStatus
     reason: str | None
     command_id: str
     version: int
+    returned: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,8 @@ def decide(stock: Stock, command: HoldCommand | LevelCommand) -> Decision:
             return _release(stock, command)
         case ShipStock():
             return _ship(stock, command)
+        case ReturnStock():
+            return _return(stock, command)
         case ReceiveStock():
             return _receive(stock.level, command)
         case AdjustStock():
@@ -136,6 +147,9 @@ def evolve(stock: Stock, event: Message) -> Stock:
     version = envelope.version or 0
     known = stock.level.known or isinstance(body, (StockReceived, StockAdjusted, StockReturned))
     level = Level(body.on_hand, body.reserved, version, known)
+    if isinstance(body, StockReturned) and stock.hold is not None:
+        returned = (*stock.hold.returned, (body.number or 0, body.quantity))
+        return Stock(level, replace(stock.hold, returned=returned, version=version))
     status = _STATUS_AFTER.get(type(body))
     if status is None:
         return Stock(level, stock.hold)
@@ -214,6 +228,21 @@ def _ship(stock: Stock, command: ShipStock) -> Decision:
         found = (StockAdjusted(on_hand - level.on_hand, SHIPPED_DESPITE_SHORTAGE, on_hand, level.reserved),)
     on_hand, reserved = on_hand - hold.quantity, level.reserved - hold.quantity
     return _done(*found, StockShipped(command.order_id, command.line, hold.quantity, on_hand, reserved))
+
+
+def _return(stock: Stock, command: ReturnStock) -> Decision:
+    level, hold = stock.level, stock.hold
+    if hold is None or hold.status is not HoldStatus.SHIPPED:
+        return _refused(NOT_SHIPPED)
+    if command.number in dict(hold.returned):
+        return _done()
+    if command.quantity < 1:
+        return _refused(INVALID_QUANTITY)
+    if command.quantity > hold.quantity - sum(units for _, units in hold.returned):
+        return _refused(RETURNED_TOO_MUCH)
+    on_hand = level.on_hand + command.quantity
+    told = (command.order_id, command.line, command.quantity, RETURNED)
+    return _done(StockReturned(*told, on_hand, level.reserved, command.number))
 
 
 def _receive(level: Level, command: ReceiveStock) -> Decision:

@@ -6,6 +6,7 @@ Its state is the fold of its own events, and time comes in as `at`, the moment a
     a refusal or a late answer before the pivot -> compensate -> SAGA_ENDED REJECTED
     ORDER_CANCELLED at any time -> compensate -> SAGA_ENDED CANCELLED
     ORDER_SHIPPED -> ship every line -> SAGA_ENDED SHIPPED
+    ORDER_LINES_RETURNED, as often as it comes -> refund and restock, both at once -> SAGA_ENDED SHIPPED
 Once confirm was sent, the order aggregate arbitrates: nothing is released until its events show REJECTED or CANCELLED.
 Here stands only what an input means for an order; how a saga goes on is the engine's.
 """
@@ -23,9 +24,12 @@ from schemas.messages import (
     OrderCancelled,
     OrderConfirmed,
     OrderCreated,
+    OrderLinesReturned,
     OrderRejected,
     OrderShipped,
     SagaLine,
+    SagaLinesReturned,
+    SagaReturnedLine,
     SagaStarted,
 )
 from streams.sagas.engine import deciding, folding
@@ -76,6 +80,8 @@ def decide(saga: OrderSaga, message: Message, at: datetime) -> Decision:
             # One that a person shipped while it is being undone is shown as stuck: the order refuses to be rejected.
             if saga.order_status == CONFIRMED and saga.status is not Status.COMPENSATING:
                 draft.start(ORDER_SAGA.by_name["ship"])
+        case OrderLinesReturned() as returned:
+            _take_back(draft, returned, message.envelope.version or 0)
         case CommandAnswered() as answer:
             hear(draft, answer)
         case ActOnSaga() as wish:
@@ -99,3 +105,15 @@ def _start(draft: Draft[OrderSaga], created: OrderCreated) -> None:
             ends_by=draft.at + ORDER_SAGA.deadline,
         )
     )
+
+
+def _take_back(draft: Draft[OrderSaga], returned: OrderLinesReturned, version: int) -> None:
+    """Notes what came back; `version` is that of the order's event, by which a repeat is known."""
+    saga = draft.saga
+    if version <= saga.returned_at or saga.status is Status.COMPENSATING:
+        return
+    lines = tuple(
+        SagaReturnedLine(number, line.line, line.sku or "", line.quantity)
+        for number, line in enumerate(returned.lines, saga.lines_returned + 1)
+    )
+    draft.say(SagaLinesReturned(version, returned.refund_minor or 0, lines))

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from schemas.envelope import from_rfc3339, to_rfc3339
-from schemas.messages import SagaLine
+from schemas.messages import SagaLine, SagaReturnedLine
 from streams.sagas.engine.state import NO_LINE, WHOLE, Place, Refusal, SagaState, Status, Trouble, Verdict
 
 __all__ = [
@@ -28,12 +28,19 @@ ORDER_DEADLINE = WHOLE
 CREATED, CONFIRMED, REJECTED = "CREATED", "CONFIRMED", "REJECTED"
 CANCELLED, SHIPPED = "CANCELLED", "SHIPPED"
 
+# Steps of which nothing is undone: refused, they wait for a person.
+_RETRIED = ("capture", "ship", "refund", "restock")
+
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class OrderSaga(SagaState):
-    """`order_status` is the order's as seen in its events; money in minor units of `currency`."""
+    """`order_status` is the order's as seen in its events; money in minor units of `currency`.
+
+    Of returns: `refunds` (number, amount) and `restocks` are still to be done, `returned_at` is the version of the
+    last that was heard of, `lines_returned` how many lines came back in all.
+    """
 
     order_id: str = ""
     order_status: str = ""
@@ -43,6 +50,10 @@ class OrderSaga(SagaState):
     payment_method: str = ""
     payment_reference: str = ""
     lines: tuple[SagaLine, ...] = ()
+    refunds: tuple[tuple[int, int], ...] = ()
+    restocks: tuple[SagaReturnedLine, ...] = ()
+    returned_at: int = 0
+    lines_returned: int = 0
 
     @property
     def subject(self) -> str:
@@ -75,7 +86,7 @@ class OrderSaga(SagaState):
             for trouble in self.troubles:
                 return Refusal(trouble.step, trouble.line, trouble.reason)
         for refusal in self.refusals:
-            if refusal.step in ("capture", "ship") and self.status is Status.RUNNING:
+            if refusal.step in _RETRIED and self.status is Status.RUNNING:
                 return refusal
             kept = self.order_status in (CONFIRMED, SHIPPED)
             if refusal.step == "reject" and self.status is Status.COMPENSATING and kept:
@@ -115,6 +126,12 @@ def to_row(saga: OrderSaga) -> Row:
         row["asked"] = sorted(saga.asked)
     if saga.attempts:
         row["attempts"] = dict(saga.attempts)
+    if saga.returned_at:
+        row["returned"] = [saga.returned_at, saga.lines_returned]
+    if saga.refunds:
+        row["refunds"] = [list(entry) for entry in saga.refunds]
+    if saga.restocks:
+        row["restocks"] = [[found.number, found.line, found.sku, found.quantity] for found in saga.restocks]
     if saga.due:
         row["due"] = {step: to_rfc3339(moment) for step, moment in saga.due}
     return row
@@ -124,6 +141,7 @@ def from_row(row: Row | None) -> OrderSaga:
     """The reverse of `to_row`."""
     if row is None:
         return OrderSaga()
+    returned_at, lines_returned = row.get("returned", (0, 0))
     return OrderSaga(
         order_id=row["order_id"],
         saga_id=row["saga_id"],
@@ -140,6 +158,10 @@ def from_row(row: Row | None) -> OrderSaga:
         payment_method=row.get("payment_method", ""),
         payment_reference=row.get("payment_reference", ""),
         lines=tuple(SagaLine(*line) for line in row.get("lines", ())),
+        refunds=tuple((number, amount) for number, amount in row.get("refunds", ())),
+        restocks=tuple(SagaReturnedLine(*found) for found in row.get("restocks", ())),
+        returned_at=returned_at,
+        lines_returned=lines_returned,
         awaited=frozenset((step, line) for step, line in row.get("awaited", ())),
         refusals=tuple(Refusal(*found) for found in row.get("refusals", ())),
         troubles=tuple(Trouble(*found) for found in row.get("troubles", ())),

@@ -10,10 +10,13 @@ from schemas.messages import (
     AuthorisePayment,
     CapturePayment,
     ConfirmOrder,
+    RefundPayment,
     RejectOrder,
     ReleaseStock,
     ReserveStock,
+    ReturnStock,
     SagaEnded,
+    SagaLinesReturned,
     SagaStarted,
     SagaStepAnswered,
     SagaStepStarted,
@@ -32,6 +35,8 @@ __all__ = ["CANCEL", "ORDER_SAGA", "ORDER_TIMEOUT", "STEP_BY_COMMAND_TYPE", "TIM
 ORDER_TIMEOUT = timedelta(seconds=60)
 # Answer of no step of ours: what a person decided about the order.
 CANCEL = "cancel"
+# Why money is given back for lines that came back.
+RETURNED = "RETURNED"
 
 
 def _lines(saga: OrderSaga) -> tuple[Part, ...]:
@@ -57,6 +62,24 @@ def _ship(saga: OrderSaga, part: Part | None) -> ShipStock:
     return ShipStock(saga.order_id, part.number)
 
 
+def _refunds(saga: OrderSaga) -> tuple[Part, ...]:
+    return tuple(Part(number, saga.order_id, amount_minor) for number, amount_minor in saga.refunds)
+
+
+def _refund(saga: OrderSaga, part: Part | None) -> RefundPayment:
+    assert part is not None
+    return RefundPayment(part.about, RETURNED, part.number)
+
+
+def _restocks(saga: OrderSaga) -> tuple[Part, ...]:
+    return tuple(Part(found.number, found.sku, found) for found in saga.restocks)
+
+
+def _restock(saga: OrderSaga, part: Part | None) -> ReturnStock:
+    assert part is not None
+    return ReturnStock(saga.order_id, part.about.line, part.about.quantity, part.number)
+
+
 def _moved(saga: OrderSaga, event: Any) -> OrderSaga:
     """What an event of the saga means for what is the order's."""
     match event:
@@ -73,6 +96,12 @@ def _moved(saga: OrderSaga, event: Any) -> OrderSaga:
             )
         case SagaStepStarted(step="ship"):
             return replace(saga, order_status=SHIPPED)
+        case SagaLinesReturned():
+            return _returned(saga, event)
+        case SagaStepAnswered(step="refund", outcome=outcome, line=number) if outcome != REFUSED:
+            return replace(saga, refunds=tuple(entry for entry in saga.refunds if entry[0] != number))
+        case SagaStepAnswered(step="restock", outcome=outcome, line=number) if outcome != REFUSED:
+            return replace(saga, restocks=tuple(found for found in saga.restocks if found.number != number))
         case SagaStepAnswered(outcome=outcome) if outcome != REFUSED:
             return _decided(saga, event)
         case SagaEnded(outcome=outcome) if outcome != CONFIRMED:
@@ -90,6 +119,21 @@ def _moved(saga: OrderSaga, event: Any) -> OrderSaga:
                 attempts=nothing.attempts,
             )
     return saga
+
+
+def _returned(saga: OrderSaga, event: SagaLinesReturned) -> OrderSaga:
+    """Opens an ended saga again; free goods come back without a refund."""
+    if saga.status is Status.ENDED:
+        # All its steps were taken: that is how it came to be shipped.
+        taken = (*(step.name for step in ORDER_SAGA.steps_of(saga)), "ship")
+        saga = replace(saga, status=Status.RUNNING, outcome=None, attempts=tuple((name, 1) for name in taken))
+    return replace(
+        saga,
+        refunds=saga.refunds + (((event.number, event.refund_minor),) if event.refund_minor else ()),
+        restocks=saga.restocks + event.lines,
+        returned_at=event.number,
+        lines_returned=saga.lines_returned + len(event.lines),
+    )
 
 
 def _decided(saga: OrderSaga, answered: SagaStepAnswered) -> OrderSaga:
@@ -123,8 +167,12 @@ ORDER_SAGA: Declaration[OrderSaga] = Declaration(
         Step("confirm", Kind.PIVOT, *_ORDER, ConfirmOrder, lambda saga, _: ConfirmOrder()),
         Step("capture", _R, *_PAYMENT, CapturePayment, lambda saga, _: CapturePayment(), compensation="void"),
     ),
-    # The goods leave.
-    afterwards=(Step("ship", _R, *_STOCK, ShipStock, _ship, parts=_lines, outcome=SHIPPED),),
+    # The goods leave, and some come back.
+    afterwards=(
+        Step("ship", _R, *_STOCK, ShipStock, _ship, parts=_lines, outcome=SHIPPED),
+        Step("refund", _R, *_PAYMENT, RefundPayment, _refund, parts=_refunds, recurs=True),
+        Step("restock", _R, *_STOCK, ReturnStock, _restock, parts=_restocks, recurs=True),
+    ),
     # All at once: an order whose payment provider is silent is rejected in time all the same.
     compensations=(
         Step("void", _U, *_PAYMENT, VoidPayment, lambda saga, _: VoidPayment(saga.reason or "")),

@@ -8,6 +8,7 @@ from typing import Any
 from tally.audit.expected import EXPECTED
 from tally.audit.histories import OrderHistory, hold_place
 from tally.audit.report import Finding
+from tally.audit.returns import returns_are_in_stock, returns_are_paid_back
 from tally.audit.views import Books, Row
 from tally.audit.wallets import wallets_add_up, wallets_pay_for_orders
 
@@ -25,7 +26,8 @@ _HOLD_STATUSES = {
 # What a payment may be at the end; None is an order that never came as far as asking for money.
 _PAYMENT_STATUSES: dict[str, set[str | None]] = {
     "CONFIRMED": {"CAPTURED"},
-    "SHIPPED": {"CAPTURED"},
+    # All of it came back: `returns_are_paid_back` looks at the sums.
+    "SHIPPED": {"CAPTURED", "REFUNDED"},
     "REJECTED": {None, "DECLINED", "VOIDED", "REFUNDED"},
     "CANCELLED": {None, "DECLINED", "VOIDED", "REFUNDED"},
 }
@@ -206,6 +208,8 @@ COMPARISONS: tuple[Callable[[Books], Iterable[Finding]], ...] = (
     orders_end,
     sagas_agree,
     payments_agree,
+    lambda books: returns_are_paid_back(books, in_flight),
+    lambda books: returns_are_in_stock(books, in_flight),
     wallets_add_up,
     lambda books: wallets_pay_for_orders(books, in_flight),
     tables_are_folds,
@@ -245,6 +249,8 @@ def _same_snapshot(place: str, snapshot: Row, history: Any) -> Iterator[Finding]
             "total_minor": history.total_minor,
             "lines": [list(line) for line in history.lines],
         }
+        if history.returned:
+            wanted["returned"] = [list(entry) for entry in sorted(history.returned.items())]
     for field, value in wanted.items():
         if snapshot.get(field) != value:
             message = (

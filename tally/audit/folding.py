@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -13,6 +13,7 @@ from schemas.messages import (
     OrderCancelled,
     OrderConfirmed,
     OrderCreated,
+    OrderLinesReturned,
     OrderRejected,
     OrderShipped,
     PaymentAuthorised,
@@ -26,6 +27,7 @@ from schemas.messages import (
     ReservationReleased,
     SagaCompensationStarted,
     SagaEnded,
+    SagaLinesReturned,
     SagaStarted,
     SagaStepStarted,
     StockAdjusted,
@@ -81,7 +83,13 @@ HOLD_STATUS_AFTER = {
     ReservationFenced: "FENCED",
 }
 # What happens inside a saga is told by its version alone; only these change what the audit compares.
-_SAGA_TYPES = {"SAGA_STARTED", "SAGA_STEP_STARTED", "SAGA_COMPENSATION_STARTED", "SAGA_ENDED"}
+_SAGA_TYPES = {
+    "SAGA_STARTED",
+    "SAGA_STEP_STARTED",
+    "SAGA_COMPENSATION_STARTED",
+    "SAGA_ENDED",
+    "SAGA_LINES_RETURNED",
+}
 
 
 @dataclass(slots=True)
@@ -165,10 +173,9 @@ class Histories:
     def _fold(self, history: Any, subject: str, body: Any) -> None:
         match history:
             case OrderHistory():
-                self._fold_order(history, body)
+                self._fold_order(history, subject, body)
             case PaymentHistory():
-                history.status = PAYMENT_STATUS_AFTER.get(type(body), history.status)
-                history.statuses.append(history.status)
+                _fold_payment(history, body)
             case WalletHistory():
                 _fold_wallet(history, body)
             case StockHistory():
@@ -176,7 +183,7 @@ class Histories:
             case SagaHistory():
                 _fold_saga(history, body)
 
-    def _fold_order(self, order: OrderHistory, body: Any) -> None:
+    def _fold_order(self, order: OrderHistory, order_id: str, body: Any) -> None:
         if isinstance(body, OrderCreated):
             order.status, order.customer_id, order.currency = "CREATED", body.customer_id, body.currency
             order.total_minor, order.created_at_ms = body.total_minor, order.moved_at_ms
@@ -184,12 +191,28 @@ class Histories:
             order.lines = tuple((line.line, line.sku, line.quantity, line.unit_price_minor) for line in body.lines)
         elif type(body) in ORDER_STATUS_AFTER:
             order.status, order.reason = ORDER_STATUS_AFTER[type(body)], getattr(body, "reason", None)
+        elif isinstance(body, OrderLinesReturned):
+            self._fold_return(order, order_id, body)
         order.statuses.append(order.status)
+
+    def _fold_return(self, order: OrderHistory, order_id: str, body: OrderLinesReturned) -> None:
+        ordered = {line: quantity for line, _, quantity, _ in order.lines}
+        before_minor = order.returned_minor
+        for line in body.lines:
+            units = order.returned[line.line] = order.returned.get(line.line, 0) + line.quantity
+            if order.status != "SHIPPED" or units > ordered.get(line.line, 0):
+                message = f"{units} of line {line.line} came back of an order that is {order.status}"
+                self._say("returned-was-shipped", f"orders/{order_id}", message)
+        if order.returned_minor - before_minor != body.refund_minor:
+            message = f"version {order.version} refunds {body.refund_minor}, not {order.returned_minor - before_minor}"
+            self._say("refund-agrees", f"orders/{order_id}", message)
 
     def _fold_stock(self, stock: StockHistory, sku: str, body: Any) -> None:
         for finding in _moved(stock, sku, body):
             self.findings.append(finding)
         status = HOLD_STATUS_AFTER.get(type(body))
+        if isinstance(body, StockReturned):
+            self._put_back(stock, (sku, body.order_id, body.line), body.quantity)
         if status is not None:
             key = (sku, body.order_id, body.line)
             before = self.holds.get(key)
@@ -201,6 +224,15 @@ class Histories:
                     f"{status} of {body.quantity} at version {stock.version} follows {had}",
                 )
             self.holds[key] = Hold(before.quantity if before else body.quantity, status, stock.version)
+
+    def _put_back(self, stock: StockHistory, key: HoldKey, quantity: int) -> None:
+        hold = self.holds.get(key)
+        if hold is None or hold.status != "SHIPPED" or hold.returned + quantity > hold.quantity:
+            had = f"{hold.status} of {hold.quantity} with {hold.returned} returned" if hold else "nothing"
+            message = f"{quantity} came back at version {stock.version} after {had}"
+            self._say("holds-move-rightly", hold_place(key), message)
+        if hold is not None:
+            self.holds[key] = replace(hold, version=stock.version, returned=hold.returned + quantity)
 
     def _say(self, check: str, place: str, message: str) -> None:
         self.findings.append(Finding(check, place, message))
@@ -264,6 +296,17 @@ def _may_follow(before: Hold | None, status: str, quantity: int) -> bool:
     return before.status == "HELD" and status in ("RELEASED", "SHIPPED") and before.quantity == quantity
 
 
+def _fold_payment(payment: PaymentHistory, body: Any) -> None:
+    payment.status = PAYMENT_STATUS_AFTER.get(type(body), payment.status)
+    if isinstance(body, PaymentRequested):
+        payment.amount_minor = body.amount_minor
+    elif isinstance(body, PaymentRefunded):
+        payment.refunded_minor += body.amount_minor
+        if payment.refunded_minor < payment.amount_minor:
+            payment.status = "CAPTURED"
+    payment.statuses.append(payment.status)
+
+
 def _fold_wallet(wallet: WalletHistory, body: Any) -> None:
     match body:
         case WalletCredited():
@@ -284,6 +327,8 @@ def _fold_saga(saga: SagaHistory, body: Any) -> None:
         case SagaStepStarted():
             # A cancellation or the goods' leaving opens an ended saga again.
             saga.step, saga.outcome = body.step, None
+        case SagaLinesReturned():
+            saga.step, saga.outcome = "refund and restock", None
         case SagaCompensationStarted():
             saga.reason, saga.outcome = body.reason, None
         case SagaEnded():

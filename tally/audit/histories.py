@@ -18,7 +18,7 @@ class History:
 
 @dataclass(slots=True)
 class OrderHistory(History):
-    """An order as its events tell it; `lines` is (line, sku, quantity, unit price)."""
+    """An order as its events tell it; `lines` is (line, sku, quantity, unit price), `returned` units by line."""
 
     status: str = ""
     reason: str | None = None
@@ -29,13 +29,22 @@ class OrderHistory(History):
     payment_method: str = ""
     created_at_ms: int = 0
     statuses: list[str] = field(default_factory=list)
+    returned: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def returned_minor(self) -> int:
+        """What the returned units had cost, in minor units."""
+        price_by_line = {line: price for line, _, _, price in self.lines}
+        return sum(units * price_by_line.get(line, 0) for line, units in self.returned.items())
 
 
 @dataclass(slots=True)
 class PaymentHistory(History):
-    """A payment; `statuses` are all that it had, in order."""
+    """A payment; `statuses` are all that it had, in order. Money in minor units."""
 
     status: str = ""
+    amount_minor: int = 0
+    refunded_minor: int = 0
     statuses: list[str] = field(default_factory=list)
 
 
@@ -76,11 +85,12 @@ class SagaHistory(History):
 
 @dataclass(slots=True)
 class Hold:
-    """What one order line has of a SKU."""
+    """What one order line has of a SKU, and how much of it came back."""
 
     quantity: int
     status: str
     version: int
+    returned: int = 0
 
 
 def hold_place(key: HoldKey) -> str:

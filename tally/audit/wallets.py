@@ -31,7 +31,7 @@ def wallets_add_up(books: Books) -> Iterator[Finding]:
 
 
 def wallets_pay_for_orders(books: Books, in_flight: Callable[[Books, str], bool]) -> Iterator[Finding]:
-    """A confirmed order that is paid from a wallet took its total once; any other has all of it back."""
+    """A confirmed order that is paid from a wallet took its total once, less what came back; any other has all back."""
     taken: dict[str, int] = {}
     for customer_id, wallet in books.histories.wallets.items():
         for order_id, debited in wallet.debited_by_order.items():
@@ -44,7 +44,7 @@ def wallets_pay_for_orders(books: Books, in_flight: Callable[[Books, str], bool]
     for order_id, order in books.histories.orders.items():
         if order.payment_method != "wallet" or in_flight(books, order_id):
             continue
-        due = order.total_minor if order.status in TAKEN else 0
+        due = order.total_minor - order.returned_minor if order.status in TAKEN else 0
         if taken.get(order_id, 0) != due:
             message = f"{order.status}, its wallet paid {taken.get(order_id, 0)} of {due}"
             yield Finding("wallet-pays-for-orders", f"orders/{order_id}", message)

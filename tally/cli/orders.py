@@ -1,4 +1,4 @@
-"""The verbs of orders: place, show, history, list, cancel, ship."""
+"""The verbs of orders: place, show, history, list, cancel, ship, return."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tally.cli.http_api import TOKEN_HEADER, Api, ApiUrl, calling
 from tally.cli.moments import At, Version, past
 from tally.cli.printing import Format, print_document, print_rows
 
-app = group("Orders: place, look at, cancel, ship.")
+app = group("Orders: place, look at, cancel, ship, take back.")
 
 # An order ends within 60 s; a little more for the way back.
 ENDED_WITHIN_S = 75.0
@@ -113,6 +113,21 @@ def ship(order: OrderId, api: ApiUrl = None, form: Format = None) -> None:
     _act(order, "ship", api, form)
 
 
+@app.command("return")
+def return_(
+    order: OrderId,
+    line: Annotated[list[str], typer.Option(help="What came back, as line:quantity; lines count from 1.")],
+    key: Annotated[str | None, typer.Option("--idempotency-key", help="The same key takes back once.")] = None,
+    api: ApiUrl = None,
+    form: Format = None,
+) -> None:
+    """Take back lines of a shipped order: the goods are in stock again, their price is refunded."""
+    body = {"lines": [_returned(text) for text in line]}
+    with calling(api) as client:
+        answer = client.call("POST", f"/orders/{_in_path(order)}/returns", json=body, Idempotency_Key=key or new_id())
+    print_document({"order_id": order, "token": answer.headers.get(TOKEN_HEADER, "")}, form)
+
+
 def _act(order: str, act: str, api: str | None, form: str | None) -> None:
     with calling(api) as client:
         answer = client.call("POST", f"/orders/{_in_path(order)}/{act}", Idempotency_Key=new_id())
@@ -142,6 +157,14 @@ def _line(text: str, price: int) -> dict[str, Any]:
     if not sku or len(rest) > 1:
         raise WrongUsage(f"--line {text}: not of the form sku:quantity[:price]")
     return {"sku": sku, "quantity": quantity, "unit_price_minor": rest[0] if rest else price}
+
+
+def _returned(text: str) -> dict[str, int]:
+    number, _, quantity = text.partition(":")
+    try:
+        return {"line": int(number), "quantity": int(quantity)}
+    except ValueError:
+        raise WrongUsage(f"--line {text}: not of the form line:quantity") from None
 
 
 def _in_path(part: str) -> str:

@@ -29,7 +29,7 @@ FLUSH_S = 10.0
 _COMMAND_TOPICS = tuple(name for name in TOPICS if name.endswith(".commands"))
 # What to say instead, to whom an event was refused.
 _INSTEAD = {
-    "orders.events": "tally orders place | cancel | ship, or tally publish orders.commands --type CREATE_ORDER",
+    "orders.events": "tally orders place | cancel | ship | return, or tally publish orders.commands --type CREATE_ORDER",
     "payments.events": "tally publish payments.commands --type VOID_PAYMENT",
     "inventory.events": "tally stock receive | adjust, or tally publish inventory.commands --type RECEIVE_STOCK",
 }

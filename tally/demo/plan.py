@@ -1,12 +1,13 @@
-"""What each invoice of the data set becomes: an order, a cancellation of one, adjustments of stock, or nothing."""
+"""What each invoice of the data set becomes: an order, its cancellation, a return, adjustments of stock, or nothing."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tally.demo.dataset import GUEST, Invoice, Kind, Line
+from tally.demo.dataset import Invoice, Kind, Line
+from tally.demo.returns import Earlier, Placed, content, units_by_sku
 
 # References that the sandbox provider understands, and how many of 1,000 orders get them; all others pay with tok_ok.
 PAYMENT_PER_MILLE = (("tok_decline", 10), ("tok_flaky", 9), ("tok_slow", 1))
@@ -14,6 +15,12 @@ PAYMENT_PER_MILLE = (("tok_decline", 10), ("tok_flaky", 9), ("tok_slow", 1))
 POSTED_TWICE_PER_MILLE = 20
 # Of 1,000 orders, how many are shipped while the demo runs.
 SHIPPED_PER_MILLE = 300
+# Why units come back that no order of the customer accounts for.
+UNMATCHED_RETURN = "unmatched-return"
+
+
+# What comes back: (number of the order line, units).
+Lines = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +46,21 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True)
 class CancelAct:
-    """Cancel the order of invoice `order_number`; when it was shipped meanwhile, take the goods back instead."""
+    """Cancel the order of invoice `order_number`; when it was shipped meanwhile, take all its `lines` back instead."""
 
     number: str
     order_number: str
-    instead: tuple[Adjustment, ...]
+    lines: Lines
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnAct:
+    """Take `lines` of the shipped order of invoice `order_number` back; `rest` is what no line of it accounts for."""
+
+    number: str
+    order_number: str
+    lines: Lines
+    rest: tuple[Adjustment, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +78,39 @@ class SkipAct:
     number: str
 
 
-Act = OrderAct | CancelAct | AdjustAct | SkipAct
-_Content = tuple[str, tuple[tuple[str, int, int], ...]]
+Act = OrderAct | CancelAct | ReturnAct | AdjustAct | SkipAct
 
 
 def classify(invoices: Iterable[Invoice]) -> Iterator[Act]:
     """One act for each invoice, in order.
 
-    A `C` invoice cancels the newest order before it that has the same customer and exactly its lines (SKU, quantity,
-    price) and was not cancelled yet. A guest is not one customer, so nothing of guests is matched.
+    A `C` invoice whose lines lie in one order before it (`tally.demo.returns`) takes them back; where they are exactly
+    all of its lines, the order is cancelled if it has not left yet. Any other is an adjustment. Goods come back only
+    when they have left, so an order of which something comes back is shipped.
     """
-    open_orders: dict[_Content, list[str]] = {}
+    acts = list(_acts(invoices))
+    returned = {act.order_number for act in acts if isinstance(act, ReturnAct)}
+    for act in acts:
+        if isinstance(act, OrderAct) and act.number in returned:
+            yield replace(act, ships=True)
+        else:
+            yield act
+
+
+def _acts(invoices: Iterable[Invoice]) -> Iterator[Act]:
+    earlier = Earlier()
     for invoice in invoices:
         match invoice.kind:
             case Kind.SALE:
-                if invoice.customer_id != GUEST:
-                    open_orders.setdefault(_content(invoice, 1), []).append(invoice.number)
+                earlier.add(invoice)
                 yield _order(invoice)
             case Kind.CANCELLATION:
-                matching = open_orders.get(_content(invoice, -1))
-                if matching:
-                    yield CancelAct(invoice.number, matching.pop(), tuple(_taken_back(invoice)))
-                else:
-                    yield AdjustAct(invoice.number, tuple(_taken_back(invoice)))
+                found = earlier.find(invoice)
+                yield (
+                    AdjustAct(invoice.number, _unmatched(units_by_sku(invoice)))
+                    if found is None
+                    else _return(invoice, found)
+                )
             case Kind.WRITE_OFF:
                 yield AdjustAct(invoice.number, tuple(_written_off(invoice)))
             case Kind.ACCOUNTING:
@@ -111,19 +138,27 @@ def _order(invoice: Invoice) -> OrderAct:
     )
 
 
-def _taken_back(invoice: Invoice) -> Iterator[Adjustment]:
-    for line in invoice.lines:
-        yield Adjustment(line.sku, -line.quantity, f"returned by cancellation {invoice.number}")
+def _return(invoice: Invoice, placed: Placed) -> Act:
+    cancels = placed.is_untouched and placed.content == content(invoice, -1)
+    lines: dict[int, int] = {}
+    rest: dict[str, int] = {}
+    for sku, units in units_by_sku(invoice).items():
+        taken = dict(placed.take(sku, units))
+        lines |= taken
+        rest[sku] = units - sum(taken.values())
+    back = tuple(sorted(lines.items()))
+    if cancels:
+        return CancelAct(invoice.number, placed.number, back)
+    return ReturnAct(invoice.number, placed.number, back, _unmatched(rest))
+
+
+def _unmatched(units: dict[str, int]) -> tuple[Adjustment, ...]:
+    return tuple(Adjustment(sku, quantity, UNMATCHED_RETURN) for sku, quantity in units.items() if quantity)
 
 
 def _written_off(invoice: Invoice) -> Iterator[Adjustment]:
     for line in invoice.lines:
         yield Adjustment(line.sku, line.quantity, f"written off: {line.description or 'no reason given'}")
-
-
-def _content(invoice: Invoice, sign: int) -> _Content:
-    lines = sorted((line.sku, sign * line.quantity, line.unit_price_minor) for line in invoice.lines)
-    return invoice.customer_id, tuple(lines)
 
 
 def _per_mille(purpose: str, number: str) -> int:

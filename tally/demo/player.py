@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tally.demo.ledger import Ledger
-from tally.demo.plan import Act, AdjustAct, Adjustment, CancelAct, OrderAct
+from tally.demo.plan import Act, AdjustAct, Adjustment, CancelAct, Lines, OrderAct, ReturnAct
 from tally.demo.shop import Counter
 
 # The latency that is promised is promised at this rate, of a system that has done its first work: the last orders
@@ -92,6 +92,9 @@ class Player:
                 case CancelAct():
                     await self._side.acquire()
                     self._start(self._cancel(act))
+                case ReturnAct():
+                    await self._side.acquire()
+                    self._start(self._return(act))
                 case AdjustAct():
                     await self._side.acquire()
                     self._start(self._adjust(act.number, act.adjustments, self._side))
@@ -166,7 +169,7 @@ class Player:
                 slot.release()
 
     async def _cancel(self, act: CancelAct) -> None:
-        """Cancels the order, or takes the goods back when they have left; a rejected order has nothing to undo."""
+        """Cancels the order, or takes its lines back when they have left; a rejected order has nothing to undo."""
         try:
             await self._answered[act.order_number].wait()
             order_id = self.ledger.order_by_invoice.get(act.order_number)
@@ -184,9 +187,44 @@ class Player:
                 self.ledger.counts["cancellations of rejected orders"] += 1
                 return
             self.ledger.counts["cancellations after shipping"] += 1
-            await self._adjust(act.number, act.instead, None)
+            await self._take_back(act.number, order_id, act.lines)
         finally:
             self._side.release()
+
+    async def _return(self, act: ReturnAct) -> None:
+        """Takes lines back, once the goods have left; a rejected order has nothing to give back."""
+        try:
+            await self._adjust(act.number, act.rest, None)
+            order_id = await self._ended(act.order_number)
+            if order_id is None or not act.lines:
+                return
+            if self.ledger.order(order_id).status == "REJECTED":
+                self.ledger.counts["returns of rejected orders"] += 1
+                return
+            # Sent under one key, whoever comes first: the goods leave once.
+            if await self._leave(order_id):
+                await self._take_back(act.number, order_id, act.lines)
+        finally:
+            self._side.release()
+
+    async def _take_back(self, number: str, order_id: str, lines: Lines) -> None:
+        answer = await self.shop.take_back(f"return/{number}", order_id, lines)
+        if answer.status == 202:
+            self.ledger.counts["returns"] += 1
+        else:
+            self._trouble(f"the return of invoice {number} was answered {answer.status}: {answer.body}")
+
+    async def _ended(self, number: str) -> str | None:
+        """The id of an invoice's order once it has ended; None where there is none, or it does not end."""
+        await self._answered[number].wait()
+        order_id = self.ledger.order_by_invoice.get(number)
+        if order_id is None:
+            return None
+        try:
+            await asyncio.wait_for(self.ledger.order(order_id).ended.wait(), ENDED_WITHIN_S)
+        except TimeoutError:
+            return None  # named already, where the order was placed
+        return order_id
 
     async def _ship_due(self, upto: int) -> None:
         while self._to_ship and self._to_ship[0][0] <= upto:
@@ -196,24 +234,25 @@ class Player:
 
     async def _ship(self, number: str) -> None:
         try:
-            await self._answered[number].wait()
-            order_id = self.ledger.order_by_invoice.get(number)
+            order_id = await self._ended(number)
             if order_id is None:
                 return
-            try:
-                await asyncio.wait_for(self.ledger.order(order_id).ended.wait(), ENDED_WITHIN_S)
-            except TimeoutError:
-                return  # named already, where the order was placed
             if self.ledger.order(order_id).status != "CONFIRMED" or order_id in self.ledger.cancel_asked:
                 return
-            self.ledger.ship_asked.add(order_id)
-            answer = await self.shop.ship(order_id)
-            if answer.status != 202:
-                self.ledger.ship_asked.discard(order_id)
-                if answer.status != 409:
-                    self._trouble(f"shipping {order_id} was answered {answer.status}: {answer.body}")
+            await self._leave(order_id)
         finally:
             self._side.release()
+
+    async def _leave(self, order_id: str) -> bool:
+        """Whether a confirmed order has left the house."""
+        self.ledger.ship_asked.add(order_id)
+        answer = await self.shop.ship(order_id)
+        if answer.status == 202:
+            return True
+        self.ledger.ship_asked.discard(order_id)
+        if answer.status != 409:
+            self._trouble(f"shipping {order_id} was answered {answer.status}: {answer.body}")
+        return False
 
     async def _settle(self) -> None:
         """Waits for what was asked of orders that had ended: to ship, to be cancelled."""

@@ -12,7 +12,7 @@ import httpx
 
 from tally.demo.dataset import CURRENCY
 from tally.demo.ledger import Ledger
-from tally.demo.plan import Adjustment, OrderAct
+from tally.demo.plan import Adjustment, Lines, OrderAct
 
 # A process that was killed is back within seconds; what takes longer is no hiccup.
 RETRIED_FOR_S = 60.0
@@ -44,6 +44,9 @@ class Counter(Protocol):
 
     async def ship(self, order_id: str) -> Answer:
         """POST the shipping of an order."""
+
+    async def take_back(self, key: str, order_id: str, lines: Lines) -> Answer:
+        """POST the return of lines of a shipped order."""
 
 
 class Shop:
@@ -82,6 +85,11 @@ class Shop:
     async def ship(self, order_id: str) -> Answer:
         """POST the shipping of an order."""
         return await self._post(f"/orders/{order_id}/ship", f"ship/{order_id}", None)
+
+    async def take_back(self, key: str, order_id: str, lines: Lines) -> Answer:
+        """POST the return of lines of a shipped order."""
+        body = {"lines": [{"line": line, "quantity": quantity} for line, quantity in lines]}
+        return await self._post(f"/orders/{order_id}/returns", key, body)
 
     async def _post(self, path: str, key: str, body: dict[str, Any] | None) -> Answer:
         """One POST, sent again under its key while a process restarts or the first of its kind still runs."""

@@ -71,6 +71,8 @@ def figures(played: Played) -> dict[str, Any]:
         "adjustments_refused": ledger.counts["adjustments refused"],
         "cancellations_of_rejected_orders": ledger.counts["cancellations of rejected orders"],
         "cancellations_after_shipping": ledger.counts["cancellations after shipping"],
+        "returns": ledger.counts["returns"],
+        "returns_of_rejected_orders": ledger.counts["returns of rejected orders"],
         "accounting_invoices_left_out": ledger.counts["accounting invoices left out"],
         "dead_letters": ledger.counts["dead letters"],
         "seconds": round(played.played_within_s, 1),
@@ -104,6 +106,7 @@ def print_summary(played: Played) -> None:
     table.add_row("duplicates dropped", f"{found['duplicates_dropped']:,}")
     refused = found["adjustments_refused"]
     table.add_row("adjustments of stock", f"{found['adjustments']:,}, and {refused:,} refused (below zero)")
+    table.add_row("returns of shipped lines", f"{found['returns']:,}")
     table.add_row("rates", f"{found['receipts_per_s']:,} receipts/s, {found['orders_per_s']:g} orders/s over all")
     for phase, measured in found["latency_ms"].items():
         text = f"p50 {measured['p50']:,} ms, p99 {measured['p99']:,} ms ({measured['count']:,} orders)"

@@ -75,6 +75,7 @@ class Shop:
                     "customer_id": order.customer_id,
                     "total_minor": order.total_minor,
                     "lines": [list(line) for line in order.lines],
+                    "returned": [list(entry) for entry in sorted(order.returned.items())],
                 },
             )
             for id_, order in histories.orders.items()

@@ -79,6 +79,26 @@ def test_a_confirmed_order_ships_and_another_is_cancelled(running: Running) -> N
     wait_for(lambda: stock(running, "ship") == left, 10, "shipping and release")
 
 
+def test_lines_of_a_shipped_order_come_back_in_stock_and_in_money(running: Running) -> None:
+    running.receive("back", 10)
+    order_id = placed(running, order(("back", 4), ("back", 2)))
+    running.wait_status(order_id, "CONFIRMED")
+    running.tally("orders", "return", order_id, "--line", "1:1", expect=1)
+    running.tally("orders", "ship", order_id)
+    running.tally("orders", "return", order_id, "--line", "1:3", "--line", "2:1")
+    with running.client() as client:
+        path, headers = f"/orders/{order_id}/returns", {"Idempotency-Key": uuid.uuid4().hex}
+        too_much = client.post(path, json={"lines": [{"line": 1, "quantity": 2}]}, headers=headers)
+    assert (too_much.status_code, too_much.json()["reason"]) == (409, "RETURNED_TOO_MUCH")
+    left = {"on_hand": 8, "reserved": 0, "available": 8}
+    wait_for(lambda: stock(running, "back") == left, 20, "the goods that came back")
+    refunded = ("consume", "payments.events", "-k", order_id, "--type", "PAYMENT_REFUNDED", "-e", "-f", "jsonl")
+    wait_for(lambda: running.tally(*refunded) != "", 20, "the refund")
+    [record] = [json.loads(line) for line in running.tally(*refunded).splitlines()]
+    assert record["data"]["amount_minor"] == 4 * 255
+    assert running.status_of(order_id)["status"] == "SHIPPED"
+
+
 def test_the_same_key_is_answered_once_and_another_body_is_refused(running: Running) -> None:
     running.receive("once", 10)
     key, body = uuid.uuid4().hex, order(("once", 1))

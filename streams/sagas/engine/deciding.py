@@ -198,12 +198,22 @@ def _next_step(draft: Draft[S]) -> None:
 def _end(draft: Draft[S]) -> None:
     saga, declaration = draft.saga, draft.declaration
     outcome = declaration.outcome
-    for step in declaration.afterwards:
+    for step in (step for step in declaration.afterwards if not step.recurs):
         if saga.attempts_of(step.name):
             if saga.awaits(step.name) or saga.refusals_of(step.name):
                 return
             outcome = step.outcome or outcome
-    draft.say(SagaEnded(outcome))
+    recurring = [step for step in declaration.afterwards if step.recurs]
+    for step in recurring:
+        if any((step.name, line) not in saga.awaited for line in _not_refused(saga, step)):
+            draft.start(step)
+    if not any(step.numbers(draft.saga) for step in recurring):
+        draft.say(SagaEnded(outcome))
+
+
+def _not_refused(saga: S, step: Step[S]) -> set[int]:
+    """Parts of a step that are to be done and were not refused."""
+    return set(step.numbers(saga)) - {found.line for found in saga.refusals_of(step.name)}
 
 
 def _compensate(draft: Draft[S], reason: str) -> None:

@@ -80,6 +80,8 @@ class Step(Generic[S]):
 
     `topic` and `aggregatetype` are where it goes; the key is the saga's own subject, or the part's.
     `compensation` names what undoes it, `outcome` (of steps after the end) what the saga ends as then.
+    One that `recurs` (of steps after the end) has the parts that are still to be done: it is started when there are
+    any, once all other steps are through, and its parts may become more meanwhile.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Step(Generic[S]):
     retry: Retry = field(default_factory=Retry)
     applies: Callable[[S], bool] | None = None
     outcome: str | None = None
+    recurs: bool = False
 
     @property
     def command_type(self) -> str:
@@ -118,7 +121,8 @@ class Step(Generic[S]):
 class Declaration(Generic[S]):
     """A whole saga.
 
-    `steps` are taken in their order and end in `outcome`; `afterwards` are started by events once it has ended.
+    `steps` are taken in their order and end in `outcome`; `afterwards` are started by events once it has ended, or by
+    themselves where they recur.
     `compensations` are sent in their order, which is the reverse of the steps', and all at once: each is fenced at
     its participant and none looks at another. `moved` folds into the user's own fields what an event means for them;
     it is called after the engine's fold. `deadline` bounds the way to the pivot.

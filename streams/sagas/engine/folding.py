@@ -91,6 +91,8 @@ def _apply_start(declaration: Declaration[S], saga: S, event: SagaStepStarted) -
         # Started anew by an operator: what was refused is a try to come, under an id of its own.
         saga = _to_try_again(saga, name)
         awaited = saga.awaited
+    if step.recurs:
+        awaited = awaited | _places(declaration, saga, step)
     saga = without(saga, name, AGAIN + name, *((WHOLE,) if name == declaration.give_up else ()))
     due = saga.due if event.due_at is None else (*saga.due, (name, event.due_at))
     counted = {**dict(saga.attempts), name: attempts + 1}

@@ -37,6 +37,7 @@ def test_malformed_json_is_400(api: Any, content: bytes) -> None:
         ("/orders", {"customer_id": "guest", "currency": "GBP", "lines": [LINE], "payment": {}}),
         ("/orders/1/cancel", {}),
         ("/orders/1/ship", None),
+        ("/orders/1/returns", {"lines": [{"line": 1, "quantity": 1}]}),
         ("/stock/85123A/receipts", {"quantity": 1}),
         ("/stock/85123A/adjustments", {"quantity": 1, "reason": "COUNT"}),
     ],
@@ -47,6 +48,25 @@ def test_a_write_without_a_usable_idempotency_key_is_400(
     response = api.client.post(path, json=body, headers=headers)
     problem(response, 400, "idempotency-key-wrong" if headers.get("Idempotency-Key") else "idempotency-key-missing")
     assert (api.written(), api.commands.sent) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"lines": []},
+        {"lines": [{"line": 1, "quantity": 0}]},
+        {"lines": [{"line": 1, "quantity": 1_000_001}]},
+        {"lines": [{"line": 0, "quantity": 1}]},
+        {"lines": [{"line": "1", "quantity": 1}]},
+        {"lines": [{"line": 1, "quantity": 1, "sku": "a"}]},
+        {"lines": [{"line": 1, "quantity": 1}] * 2_001},
+        {"lines": [{"line": 1, "quantity": 1}], "refund_minor": 5},
+    ],
+)
+def test_a_wrong_return_is_422_and_writes_nothing(api: Any, body: Any) -> None:
+    problem(api.client.post("/orders/1/returns", json=body, headers=api.fresh_key()), 422, "request-validation-failed")
+    assert api.written() == 0
 
 
 def lines(**changes: Any) -> dict[str, Any]:

@@ -147,6 +147,41 @@ def test_an_order_is_shipped_once_it_is_confirmed(api: Any) -> None:
     assert (late.status_code, late.json()["type"], late.json()["reason"]) == (409, "wrong-status", "ORDER_IS_SHIPPED")
 
 
+def take_back(api: Any, order_id: str, *lines: tuple[int, int], key: dict[str, str] | None = None) -> Any:
+    body = {"lines": [{"line": line, "quantity": quantity} for line, quantity in lines]}
+    return api.client.post(f"/orders/{order_id}/returns", json=body, headers=key or api.fresh_key())
+
+
+def test_lines_of_a_shipped_order_come_back_with_a_token_and_once_a_key(api: Any) -> None:
+    order_id = api.place().json()["order_id"]
+    early = take_back(api, order_id, (1, 1))
+    assert (early.status_code, early.json()["type"], early.json()["reason"]) == (
+        409,
+        "wrong-status",
+        "ORDER_IS_CREATED",
+    )
+    decide(api, order_id, ConfirmOrder())
+    api.client.post(f"/orders/{order_id}/ship", headers=api.fresh_key())
+    key = api.fresh_key()
+    first, again = take_back(api, order_id, (1, 2), key=key), take_back(api, order_id, (1, 2), key=key)
+    assert (first.status_code, first.headers["Consistency-Token"]) == (202, f"orders/{order_id}@4")
+    assert (again.status_code, again.json()) == (202, first.json())
+    assert take_back(api, order_id, (1, 3), key=key).status_code == 422
+    events = api.client.get(f"/orders/{order_id}/events").json()
+    lines = [{"line": 1, "quantity": 2, "sku": "85123A"}]
+    assert [event["data"] for event in events][3:] == [{"lines": lines, "refund_minor": 510}]
+
+
+def test_a_return_of_too_much_or_of_nothing_that_was_ordered_is_409(api: Any) -> None:
+    order_id = api.place().json()["order_id"]
+    decide(api, order_id, ConfirmOrder())
+    api.client.post(f"/orders/{order_id}/ship", headers=api.fresh_key())
+    for line, type_ in (((1, 7), "returned-too-much"), ((2, 1), "unknown-line")):
+        refused = take_back(api, order_id, line)
+        assert (refused.status_code, refused.json()["type"]) == (409, type_)
+    assert take_back(api, "nobody", (1, 1)).status_code == 404
+
+
 def test_a_history_is_a_list_of_envelopes_by_version(api: Any) -> None:
     order_id = api.place().json()["order_id"]
     decide(api, order_id, RejectOrder("INSUFFICIENT_STOCK"))

@@ -10,13 +10,17 @@ from schemas.messages import (
     CancelOrder,
     ConfirmOrder,
     CreateOrder,
+    LineToReturn,
     OrderCancelled,
     OrderConfirmed,
     OrderCreated,
     OrderLine,
+    OrderLinesReturned,
     OrderRejected,
     OrderShipped,
     RejectOrder,
+    ReturnedLine,
+    ReturnOrderLines,
     ShipOrder,
 )
 
@@ -25,6 +29,8 @@ CREATE = CreateOrder("12345", "GBP", LINES, "card", "tok_ok")
 CREATED = OrderCreated("12345", "GBP", LINES, 1730, "card", "tok_ok")
 REJECTED = OrderRejected("INSUFFICIENT_STOCK")
 CANCELLED_BY_CUSTOMER = OrderCancelled("CUSTOMER")
+SHIPPED = (CREATED, OrderConfirmed(), OrderShipped())
+RETURNED = OrderLinesReturned((ReturnedLine(1, 4, "85123A"), ReturnedLine(2, 1, "85123A")), 4 * 255 + 100)
 
 
 def test_an_order_is_created_with_the_total_of_its_lines() -> None:
@@ -35,7 +41,10 @@ def test_an_order_is_created_once() -> None:
     given(ORDERS, CREATED).when(CREATE).then_refused("ORDER_EXISTS")
 
 
-@pytest.mark.parametrize("command", [ConfirmOrder(), RejectOrder("X"), CancelOrder("X"), ShipOrder()])
+@pytest.mark.parametrize(
+    "command",
+    [ConfirmOrder(), RejectOrder("X"), CancelOrder("X"), ShipOrder(), ReturnOrderLines((LineToReturn(1, 1),))],
+)
 def test_what_does_not_exist_cannot_change(command: object) -> None:
     given(ORDERS).when(command).then_refused("UNKNOWN_ORDER")
 
@@ -84,11 +93,74 @@ def test_only_a_confirmed_order_is_shipped() -> None:
 
 @pytest.mark.parametrize(
     "events",
-    [(), (CREATED,), (CREATED, OrderConfirmed()), (CREATED, REJECTED), (CREATED, CANCELLED_BY_CUSTOMER)],
+    [
+        (),
+        (CREATED,),
+        (CREATED, OrderConfirmed()),
+        (*SHIPPED, RETURNED),
+        (CREATED, REJECTED),
+        (CREATED, CANCELLED_BY_CUSTOMER),
+    ],
 )
 def test_a_snapshot_holds_the_whole_state(events: tuple[object, ...]) -> None:
     state = given(ORDERS, *events).state
     assert ORDERS.form.load(ORDERS.form.to_json(state), ORDERS.form.version) == state
+
+
+def returned(*lines: tuple[int, int]) -> ReturnOrderLines:
+    return ReturnOrderLines(tuple(LineToReturn(*line) for line in lines))
+
+
+def test_lines_come_back_at_the_price_that_was_paid_and_the_status_stays() -> None:
+    scenario = given(ORDERS, *SHIPPED).when(returned((2, 1), (1, 4))).then(RETURNED)
+    assert (scenario.state.status, scenario.state.returned) == ("SHIPPED", ((1, 4), (2, 1)))
+
+
+def test_what_is_left_of_a_line_can_come_back_later_and_no_more() -> None:
+    left = given(ORDERS, *SHIPPED, RETURNED)
+    left.when(returned((1, 3))).then_refused("RETURNED_TOO_MUCH")
+    rest = left.when(returned((1, 2))).then(OrderLinesReturned((ReturnedLine(1, 2, "85123A"),), 510))
+    rest.when(returned((1, 1))).then_refused("RETURNED_TOO_MUCH")
+
+
+def test_a_line_that_stands_twice_counts_with_the_sum() -> None:
+    both = given(ORDERS, *SHIPPED)
+    both.when(returned((1, 2), (1, 2))).then(OrderLinesReturned((ReturnedLine(1, 4, "85123A"),), 1020))
+    both.when(returned((1, 4), (1, 4))).then_refused("RETURNED_TOO_MUCH")
+
+
+@pytest.mark.parametrize(
+    ("history", "reason"),
+    [
+        ((CREATED,), "ORDER_IS_CREATED"),
+        ((CREATED, OrderConfirmed()), "ORDER_IS_CONFIRMED"),
+        ((CREATED, REJECTED), "ORDER_IS_REJECTED"),
+        ((CREATED, CANCELLED_BY_CUSTOMER), "ORDER_IS_CANCELLED"),
+    ],
+)
+def test_nothing_comes_back_that_did_not_leave(history: tuple[object, ...], reason: str) -> None:
+    given(ORDERS, *history).when(returned((1, 1))).then_refused(reason)
+
+
+@pytest.mark.parametrize(
+    ("wish", "reason"),
+    [
+        (returned((3, 1)), "UNKNOWN_LINE"),
+        (returned((0, 1)), "UNKNOWN_LINE"),
+        (returned((1, 7)), "RETURNED_TOO_MUCH"),
+        (returned((1, 0)), "INVALID_QUANTITY"),
+        (returned((1, 5), (1, -2)), "INVALID_QUANTITY"),
+        (returned(), "NOTHING_RETURNED"),
+    ],
+)
+def test_a_wrong_return_is_refused_with_its_reason(wish: ReturnOrderLines, reason: str) -> None:
+    given(ORDERS, *SHIPPED).when(wish).then_refused(reason)
+
+
+def test_a_snapshot_of_before_there_were_returns_is_read() -> None:
+    state = given(ORDERS, *SHIPPED).state
+    kept = {name: value for name, value in ORDERS.form.to_json(state).items() if name != "returned"}
+    assert ORDERS.form.load(kept, 2) == state
 
 
 def test_a_cancelled_order_keeps_its_reason() -> None:

@@ -124,6 +124,7 @@ class Sandbox:
         """Empties its book."""
         with closing(sqlite3.connect(self.data_dir / "payment-sandbox" / "payments.sqlite3", timeout=10)) as book:
             book.execute("delete from payments")
+            book.execute("delete from refunds")
             book.commit()
 
     def statuses(self) -> dict[str, str]:

@@ -21,7 +21,7 @@ from producers.payments.fake import FakeProvider
 from producers.payments.provider import HttpProvider, ProviderFailed, ProviderUnanswered
 from producers.store.connections import Pool
 from schemas.envelope import Message
-from schemas.messages import AuthorisePayment, CapturePayment, VoidPayment
+from schemas.messages import AuthorisePayment, CapturePayment, RefundPayment, VoidPayment
 from tally.local.databases import ServiceDatabase
 
 VOID = VoidPayment("TIMED_OUT")
@@ -57,6 +57,39 @@ def test_a_payment_goes_its_whole_way(payments: Any, payments_pool: Pool) -> Non
         assert payments.answered(payments.do(VOID, order_id)).outcome == "DONE"
     assert payments.types(order_id)[1:] == ["PAYMENT_AUTHORISED", "PAYMENT_CAPTURED", "PAYMENT_REFUNDED"]
     assert provider.calls == [("authorise", order_id), ("capture", order_id), ("refund", order_id)]
+
+
+def test_parts_are_refunded_once_each_even_when_the_answer_is_lost(payments: Any, payments_pool: Pool) -> None:
+    provider = FakeProvider()
+    with runner(payments_pool, provider):
+        order_id, command = payments.authorise()
+        payments.answered(command)
+        payments.answered(payments.do(CapturePayment(), order_id))
+
+        def loses_the_first(call: str) -> None:
+            if call == "refund_part" and provider.calls.count((call, order_id)) == 1:
+                provider.parts[order_id, 4] = 500
+                raise ProviderUnanswered("the answer is lost")
+
+        provider.before = loses_the_first
+        answer = payments.answered(payments.do(RefundPayment(500, "RETURNED", 4), order_id))
+        assert (answer.outcome, answer.line) == ("DONE", 4)
+        assert payments.answered(payments.do(RefundPayment(500, "RETURNED", 4), order_id)).outcome == "DONE"
+        assert payments.answered(payments.do(RefundPayment(1030, "RETURNED", 5), order_id)).outcome == "DONE"
+    assert payments.types(order_id)[3:] == ["PAYMENT_REFUNDED"] * 2
+    assert provider.parts == {(order_id, 4): 500, (order_id, 5): 1030}
+    assert payments.state(order_id).status == "REFUNDED"
+
+
+def test_a_refund_that_the_provider_does_not_allow_is_refused_with_its_word(payments: Any, payments_pool: Pool) -> None:
+    provider = FakeProvider()
+    with runner(payments_pool, provider):
+        order_id, command = payments.authorise()
+        payments.answered(command)
+        payments.answered(payments.do(CapturePayment(), order_id))
+        provider.status_by_key[order_id] = "REFUNDED"
+        answer = payments.answered(payments.do(RefundPayment(500, "RETURNED", 4), order_id))
+    assert (answer.outcome, answer.reason) == ("REFUSED", "PROVIDER_SAYS_REFUNDED")
 
 
 def test_a_declined_card_is_refused_with_the_reason(payments: Any, payments_pool: Pool) -> None:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from producers.payments.aggregate import AUTHORISE, CAPTURE, GIVE_BACK, ProviderResult, decide_result, payment_aggregate
+from producers.payments.aggregate import (
+    AUTHORISE,
+    CAPTURE,
+    GIVE_BACK,
+    REFUND,
+    ProviderResult,
+    decide_refund,
+    decide_result,
+    payment_aggregate,
+)
 from producers.testing import given
 from schemas.messages import (
     AuthorisePayment,
@@ -15,6 +24,7 @@ from schemas.messages import (
     PaymentRefunded,
     PaymentRequested,
     PaymentVoided,
+    RefundPayment,
     VoidPayment,
 )
 
@@ -25,6 +35,15 @@ REQUESTED, AUTHORISED, CAPTURED = PaymentRequested(*TOLD), PaymentAuthorised(*TO
 DECLINED = PaymentDeclined(*TOLD, "PAYMENT_DECLINED")
 VOIDED, REFUNDED = PaymentVoided(*TOLD, "TIMED_OUT"), PaymentRefunded(*TOLD, "TIMED_OUT")
 VOID = VoidPayment("TIMED_OUT")
+PAID = (REQUESTED, AUTHORISED, CAPTURED)
+
+
+def part(amount_minor: int, number: int = 4) -> RefundPayment:
+    return RefundPayment(amount_minor, "RETURNED", number)
+
+
+def back(amount_minor: int, number: int | None = 4) -> PaymentRefunded:
+    return PaymentRefunded("o1", amount_minor, "GBP", "tok_ok", "RETURNED", number)
 
 
 def test_an_authorisation_is_requested_first_and_asked_of_the_provider() -> None:
@@ -105,7 +124,57 @@ def test_a_word_that_contradicts_our_books_is_no_event() -> None:
         decide_result(state, ProviderResult("DECLINED"), "", "o1")
 
 
-@pytest.mark.parametrize("last", [AUTHORISED, DECLINED, VOIDED, REFUNDED, CAPTURED])
+def test_a_part_of_captured_money_is_given_back_by_the_provider_once_a_return() -> None:
+    given(PAYMENT, *PAID).when(part(500)).then_asks(REFUND)
+    given(PAYMENT, *PAID, back(500)).when(part(500)).then_nothing()
+    given(PAYMENT, *PAID, back(500)).when(part(500, number=5)).then_asks(REFUND)
+
+
+def test_no_more_goes_back_than_was_paid() -> None:
+    given(PAYMENT, *PAID, back(500)).when(part(1031, number=5)).then_refused("REFUNDED_TOO_MUCH")
+    given(PAYMENT, *PAID).when(part(0)).then_refused("INVALID_AMOUNT")
+
+
+@pytest.mark.parametrize(
+    ("history", "reason"),
+    [
+        ((), "UNKNOWN_PAYMENT"),
+        ((REQUESTED, AUTHORISED), "PAYMENT_IS_AUTHORISED"),
+        ((REQUESTED, VOIDED), "PAYMENT_IS_VOIDED"),
+        ((*PAID, REFUNDED), "PAYMENT_IS_REFUNDED"),
+    ],
+)
+def test_what_is_not_captured_is_not_refunded_in_parts(history: tuple[object, ...], reason: str) -> None:
+    given(PAYMENT, *history).when(part(1)).then_refused(reason)
+
+
+def test_a_payment_is_refunded_when_nothing_is_left_of_it() -> None:
+    partly = given(PAYMENT, *PAID, back(500)).state
+    assert (partly.status, partly.left_minor) == ("CAPTURED", 1030)
+    assert given(PAYMENT, *PAID, back(500), back(1030, 5)).state.status == "REFUNDED"
+
+
+def test_what_is_left_after_a_part_is_all_that_can_be_given_back() -> None:
+    state = given(PAYMENT, *PAID, back(500)).state
+    [event] = decide_result(state, ProviderResult("REFUNDED"), "RETURNED", "o1")
+    assert event == back(1030, None)
+
+
+def test_the_providers_word_of_a_part_becomes_one_event() -> None:
+    paid = given(PAYMENT, *PAID)
+    assert decide_refund(paid.state, ProviderResult("PART_REFUNDED"), part(500), "o1") == (back(500),)
+    assert decide_refund(paid.state, ProviderResult("REFUNDED"), part(500), "o1") == ()
+    again = given(PAYMENT, *PAID, back(500)).state
+    assert decide_refund(again, ProviderResult("PART_REFUNDED"), part(500), "o1") == ()
+
+
+def test_a_snapshot_of_before_there_were_parts_is_read() -> None:
+    state = given(PAYMENT, *PAID).state
+    kept = {name: value for name, value in PAYMENT.form.to_json(state).items() if name != "refunds"}
+    assert PAYMENT.form.load(kept, 1) == state
+
+
+@pytest.mark.parametrize("last", [AUTHORISED, DECLINED, VOIDED, REFUNDED, CAPTURED, back(500)])
 def test_a_snapshot_holds_the_whole_state(last: object) -> None:
     state = given(PAYMENT, REQUESTED, last).state
     assert PAYMENT.form.load(PAYMENT.form.to_json(state), PAYMENT.form.version) == state

@@ -78,6 +78,19 @@ def test_money_moves_only_from_where_it_is(provider: HttpProvider) -> None:
     assert provider.capture("nobody").status == "UNKNOWN"
 
 
+def test_parts_of_captured_money_go_back_once_a_number_and_never_more_than_was_paid(provider: HttpProvider) -> None:
+    assert provider.refund_part("a", 4, 500).status == "UNKNOWN"
+    status(provider, "a")
+    assert provider.refund_part("a", 4, 500).status == "AUTHORISED"
+    provider.capture("a")
+    assert [provider.refund_part("a", 4, 500).status for _ in range(2)] == ["PART_REFUNDED"] * 2
+    assert provider.refund_part("a", 4, 501).status == "CAPTURED"
+    assert provider.refund_part("a", 5, 1031).status == "CAPTURED"
+    assert provider.refund_part("a", 5, 1030).status == "PART_REFUNDED"
+    assert provider.refund_part("a", 6, 1).status == "REFUNDED"
+    assert provider.status("a").status == "REFUNDED"
+
+
 def test_a_void_of_an_unknown_key_fences_it(provider: HttpProvider) -> None:
     assert provider.void("a").status == "VOIDED"
     assert status(provider, "a") == "VOIDED"

@@ -21,7 +21,7 @@ from producers.wallets.pivot import WalletPivot
 from producers.wallets.service import WalletService
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, new_id, now
-from schemas.messages import CancelOrder, ConfirmOrder, CreateOrder, OrderLine, VoidPayment, wire_type
+from schemas.messages import CancelOrder, ConfirmOrder, CreateOrder, OrderLine, RefundPayment, VoidPayment, wire_type
 
 CODEC = AvroCodec()
 
@@ -53,7 +53,7 @@ class Shop:
     def sink(self, body: Any, order_id: str) -> Message:
         """A command of the saga, as the sink gives it."""
         id_ = new_id()
-        aggregatetype = "payments" if isinstance(body, VoidPayment) else "orders"
+        aggregatetype = "payments" if isinstance(body, (VoidPayment, RefundPayment)) else "orders"
         envelope = Envelope(id_, wire_type(type(body)), "/tally/sagas", aggregatetype, order_id, None, now(), id_, id_)
         command = Message(envelope, body)
         pool, handler = (
@@ -131,6 +131,20 @@ def test_a_void_after_the_confirmation_gives_the_money_back_once(shop: Shop) -> 
     shop.sink(VoidPayment("CUSTOMER"), order_id)
     assert shop.balance("c1") == 1000
     assert shop.payment_types("payments", order_id)[-1] == "PAYMENT_REFUNDED"
+
+
+def test_returned_lines_give_a_wallet_their_part_back_once(shop: Shop) -> None:
+    shop.credit("c1", 1000)
+    order_id = shop.place("c1", 400)
+    shop.sink(ConfirmOrder(), order_id)
+    shop.pivot.run_open()
+    shop.sink(RefundPayment(150, "RETURNED", 4), order_id)
+    shop.sink(RefundPayment(150, "RETURNED", 4), order_id)
+    assert shop.balance("c1") == 750
+    shop.sink(RefundPayment(250, "RETURNED", 5), order_id)
+    shop.sink(VoidPayment("CUSTOMER"), order_id)
+    assert shop.balance("c1") == 1000
+    assert shop.payment_types("payments", order_id)[2:] == ["PAYMENT_REFUNDED"] * 2
 
 
 def test_many_orders_of_one_wallet_never_take_more_than_it_has(shop: Shop) -> None:

@@ -16,6 +16,7 @@ from schemas.messages import (
     ReceiveStock,
     ReleaseStock,
     ReserveStock,
+    ReturnStock,
     ShipStock,
     wire_type,
 )
@@ -140,6 +141,18 @@ def test_two_lines_of_one_order_with_one_sku_have_holds_of_their_own() -> None:
     assert rows.holds[hold_key("SKU", "o1", 1)]["status"] == "RELEASED"
     assert rows.holds[hold_key("SKU", "o1", 2)]["status"] == "SHIPPED"
     assert rows.levels["SKU"] == {"on_hand": 3, "reserved": 0, "version": 5, "known": True}
+
+
+def test_a_return_is_answered_by_its_number_and_kept_in_the_holds_row() -> None:
+    rows = tables()
+    handle(command(ReceiveStock(5), "c1", API), rows, AT)
+    handle(command(ReserveStock("o1", 3, 2), "c2"), rows, AT)
+    handle(command(ShipStock("o1", 3), "c3"), rows, AT)
+    for id_ in ("c4", "c4"):
+        out = handle(command(ReturnStock("o1", 3, 1, 7), id_), rows, AT)
+        assert [(a.outcome, a.line) for a in _answers(out)] == [("DONE", 7)]
+    assert rows.holds[hold_key("SKU", "o1", 3)]["returned"] == [[7, 1]]
+    assert rows.levels["SKU"] == {"on_hand": 4, "reserved": 0, "version": 4, "known": True}
 
 
 def test_a_message_without_business_on_the_topic_is_refused_by_name() -> None:

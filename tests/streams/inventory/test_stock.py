@@ -16,10 +16,12 @@ from schemas.messages import (
     ReservationRefused,
     ReservationReleased,
     ReserveStock,
+    ReturnStock,
     ShipStock,
     StockAdjusted,
     StockReceived,
     StockReserved,
+    StockReturned,
     StockShipped,
     StockShortage,
 )
@@ -157,6 +159,37 @@ def test_what_was_shipped_cannot_be_released() -> None:
     scenario, answers = _given(RECEIVED_10, HELD_4, StockShipped("o", 1, 4, 6, 0))
     scenario.when(ReleaseStock("o", 1)).then()
     assert answers == [("REFUSED", "ALREADY_SHIPPED")]
+
+
+SHIPPED_4 = StockShipped("o", 1, 4, 6, 0)
+BACK_3 = StockReturned("o", 1, 3, "RETURNED", 9, 0, 1)
+
+
+def test_what_was_shipped_comes_back_once_a_number() -> None:
+    scenario, answers = _given(RECEIVED_10, HELD_4, SHIPPED_4)
+    scenario.when(ReturnStock("o", 1, 3, 1)).then(BACK_3)
+    scenario.when(ReturnStock("o", 1, 3, 1)).then()
+    scenario.when(ReturnStock("o", 1, 1, 2)).then(StockReturned("o", 1, 1, "RETURNED", 10, 0, 2))
+    assert answers == [("DONE", None)] * 3
+
+
+def test_no_more_comes_back_than_left() -> None:
+    scenario, answers = _given(RECEIVED_10, HELD_4, SHIPPED_4, BACK_3)
+    scenario.when(ReturnStock("o", 1, 2, 2), ReturnStock("o", 1, 0, 3)).then()
+    assert answers == [("REFUSED", "RETURNED_TOO_MUCH"), ("REFUSED", "INVALID_QUANTITY")]
+
+
+@pytest.mark.parametrize("history", [(), (HELD_4,), (HELD_4, ReservationReleased("o", 1, 4, 10, 0))])
+def test_what_did_not_leave_does_not_come_back(history: tuple[Any, ...]) -> None:
+    scenario, answers = _given(RECEIVED_10, *history)
+    scenario.when(ReturnStock("o", 1, 1, 1)).then()
+    assert answers == [("REFUSED", "NOT_SHIPPED")]
+
+
+def test_shipping_lowers_what_is_on_hand_and_what_is_held_in_one_step() -> None:
+    scenario, _ = _given(RECEIVED_10, HELD_4)
+    scenario.when(ShipStock("o", 1)).then(SHIPPED_4)
+    assert (scenario.state.level.on_hand, scenario.state.level.reserved) == (6, 0)
 
 
 def test_an_adjustment_below_what_is_held_is_a_shortage() -> None:

@@ -15,10 +15,12 @@ from schemas.messages import (
     ReceiveStock,
     ReleaseStock,
     ReserveStock,
+    ReturnStock,
     ShipStock,
     StockAdjusted,
     StockReceived,
     StockReserved,
+    StockReturned,
     StockShipped,
     wire_type,
 )
@@ -32,6 +34,7 @@ bodies = st.one_of(
     st.builds(ReserveStock, ORDERS, LINES, st.integers(-1, 8)),
     st.builds(ReleaseStock, ORDERS, LINES),
     st.builds(ShipStock, ORDERS, LINES),
+    st.builds(ReturnStock, ORDERS, LINES, st.integers(-1, 4), st.integers(1, 3)),
     st.builds(ReceiveStock, st.integers(-1, 10)),
     st.builds(AdjustStock, st.integers(-10, 10), st.just("count")),
 )
@@ -73,7 +76,10 @@ def test_stock_is_never_oversold_and_every_unit_is_explained(wishes: list[Any]) 
     moved: Counter[type] = Counter()
     for event in events:
         moved[type(event.body)] += getattr(event.body, "quantity", 0)
-    assert level["on_hand"] == moved[StockReceived] + moved[StockAdjusted] - moved[StockShipped]
+    assert level["on_hand"] == (
+        moved[StockReceived] + moved[StockAdjusted] + moved[StockReturned] - moved[StockShipped]
+    )
+    assert moved[StockReturned] <= moved[StockShipped]
     assert [event.envelope.version for event in events] == list(range(1, level["version"] + 1))
 
 

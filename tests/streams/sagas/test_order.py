@@ -19,11 +19,15 @@ from schemas.messages import (
     OrderConfirmed,
     OrderCreated,
     OrderLine,
+    OrderLinesReturned,
     OrderRejected,
     OrderShipped,
+    RefundPayment,
     RejectOrder,
     ReleaseStock,
     ReserveStock,
+    ReturnedLine,
+    ReturnStock,
     SagaActed,
     SagaCompensationStarted,
     SagaEnded,
@@ -51,9 +55,9 @@ class Play:
         self.asks: list[tuple[str, int]] = []
         self.attempts: list[int] = []
 
-    def hear(self, body: Any, after_s: float = 0) -> list[Any]:
+    def hear(self, body: Any, after_s: float = 0, version: int | None = None) -> list[Any]:
         self.at += timedelta(seconds=after_s)
-        decision = decide(self.saga, message(body, "o1"), self.at)
+        decision = decide(self.saga, message(body, "o1", version), self.at)
         for event in decision.events:
             heard: Message = message(event, "o1", self.saga.version + 1)
             self.saga = evolve(self.saga, heard)
@@ -452,3 +456,83 @@ def test_nothing_is_completed_before_the_order_stands() -> None:
     for play in (created(), reserved(), confirming()):
         assert play.hear(ActOnSaga("COMPLETE", "ann", "in a hurry")) == []
         assert not any(isinstance(event, SagaActed) for event in play.events)
+
+
+def shipped() -> Play:
+    play = confirmed()
+    play.hear(OrderShipped())
+    play.answer("SHIP_STOCK", line=1)
+    play.answer("SHIP_STOCK", line=2)
+    return play
+
+
+ONE_BACK = OrderLinesReturned((ReturnedLine(1, 1, "A"),), 150)
+BOTH_BACK = OrderLinesReturned((ReturnedLine(1, 1, "A"), ReturnedLine(2, 1, "B")), 200)
+
+
+def test_returned_lines_are_refunded_and_restocked_and_the_saga_ends_shipped_again() -> None:
+    play = shipped()
+    assert play.hear(BOTH_BACK, version=4) == [
+        RefundPayment(200, "RETURNED", 4),
+        ReturnStock("o1", 1, 1, 1),
+        ReturnStock("o1", 2, 1, 2),
+    ]
+    assert [subject for subject, _ in play.commands[-3:]] == ["o1", "A", "B"]
+    play.answer("RETURN_STOCK", line=1)
+    play.answer("REFUND_PAYMENT", line=4)
+    assert play.saga.summary == "RUNNING"
+    play.answer("RETURN_STOCK", line=2)
+    assert play.events[-1] == SagaEnded("SHIPPED")
+    assert (play.saga.due, play.saga.refunds, play.saga.restocks) == ((), (), ())
+
+
+def test_a_return_that_comes_again_says_nothing_new() -> None:
+    play = shipped()
+    play.hear(ONE_BACK, version=4)
+    assert play.hear(ONE_BACK, version=4) == []
+    play.answer("RETURN_STOCK", line=1)
+    play.answer("REFUND_PAYMENT", line=4)
+    before = play.saga
+    assert play.hear(ONE_BACK, version=4) == []
+    assert play.saga == before
+
+
+def test_a_second_return_joins_one_that_is_under_way_under_numbers_of_its_own() -> None:
+    play = shipped()
+    play.hear(ONE_BACK, version=4)
+    play.answer("REFUND_PAYMENT", line=4)
+    commands = play.hear(ONE_BACK, version=5)
+    assert RefundPayment(150, "RETURNED", 5) in commands
+    assert ReturnStock("o1", 1, 1, 2) in commands
+    for number in (1, 2):
+        play.answer("RETURN_STOCK", line=number)
+    play.answer("REFUND_PAYMENT", line=5)
+    assert play.events[-1] == SagaEnded("SHIPPED")
+
+
+def test_a_return_waits_until_the_goods_have_left_and_the_money_was_taken() -> None:
+    play = confirming()
+    play.hear(OrderConfirmed())
+    play.hear(OrderShipped())
+    assert play.hear(ONE_BACK, version=4) == []
+    play.answer("SHIP_STOCK", line=1)
+    play.answer("SHIP_STOCK", line=2)
+    assert play.answer("CAPTURE_PAYMENT") == [RefundPayment(150, "RETURNED", 4), ReturnStock("o1", 1, 1, 1)]
+
+
+def test_goods_that_cost_nothing_come_back_without_a_refund() -> None:
+    assert shipped().hear(OrderLinesReturned((ReturnedLine(1, 1, "A"),), 0), version=4) == [ReturnStock("o1", 1, 1, 1)]
+
+
+def test_a_late_refund_is_asked_for_again_and_a_refused_one_waits_for_a_person() -> None:
+    play = shipped()
+    play.hear(ONE_BACK, version=4)
+    play.answer("RETURN_STOCK", line=1)
+    assert play.late("refund") == [RefundPayment(150, "RETURNED", 4)]
+    play.answer("REFUND_PAYMENT", "REFUSED", 4, "PROVIDER_SAYS_VOIDED")
+    assert play.saga.summary == "STUCK"
+    assert play.hear(ActOnSaga("RETRY", "ann", "asked the bank")) == [RefundPayment(150, "RETURNED", 4)]
+    assert play.attempts == [2]
+    play.answer("REFUND_PAYMENT", "REFUSED", 4, "PROVIDER_SAYS_VOIDED")
+    play.hear(ActOnSaga("SKIP", "ann", "paid in cash", "refund"))
+    assert play.events[-1] == SagaEnded("SHIPPED")

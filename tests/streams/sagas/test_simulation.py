@@ -23,12 +23,16 @@ from schemas.messages import (
     OrderConfirmed,
     OrderCreated,
     OrderLine,
+    OrderLinesReturned,
     OrderRejected,
     OrderShipped,
     ReceiveStock,
+    RefundPayment,
     RejectOrder,
+    ReturnedLine,
     StockAdjusted,
     StockReceived,
+    StockReturned,
     StockShipped,
     wire_type,
 )
@@ -75,6 +79,9 @@ class World:
     sagas: dict[str, Any] = field(default_factory=dict)
     orders: dict[str, tuple[str, int]] = field(default_factory=dict)
     payments: dict[str, str] = field(default_factory=dict)
+    lines: dict[str, tuple[OrderLine, ...]] = field(default_factory=dict)
+    returned: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    refunds: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
     answers: dict[str, CommandAnswered] = field(default_factory=dict)
     folded: Folded = field(default_factory=Folded)
     units: int = 0
@@ -129,7 +136,8 @@ class World:
             # A participant that is not well for a while: nothing was done, and it says so.
             unwell = self.rng.random() < 0.05
             outcome, reason = ("TRANSIENT", "NOT_WELL") if unwell else act(order_id, command.body)
-            self.answers[id_] = CommandAnswered(id_, command.envelope.type, outcome, reason)
+            number = getattr(command.body, "number", None)
+            self.answers[id_] = CommandAnswered(id_, command.envelope.type, outcome, reason, number)
         self._reply(id_, order_id, self.answers[id_])
 
     def _reply(self, id_: str, order_id: str, told: CommandAnswered) -> None:
@@ -169,6 +177,10 @@ class World:
             if state not in ("AUTHORISED", "CAPTURED"):
                 return "REFUSED", state
             self.payments[order_id] = "CAPTURED"
+        elif isinstance(body, RefundPayment):
+            if state != "CAPTURED":
+                return "REFUSED", state
+            self.refunds[order_id][body.number] = body.amount_minor
         else:
             self.payments[order_id] = {"NONE": "FENCED", "FENCED": "FENCED", "DECLINED": "DECLINED"}.get(
                 state, "GIVEN_BACK"
@@ -183,16 +195,29 @@ def _people_act(world: World, left: list[str]) -> None:
             OrderLine(n, world.rng.choice([*SKUS, "UNHEARD"] if world.rng.random() < 0.1 else SKUS), q, 100)
             for n, q in enumerate([world.rng.randint(1, 6) for _ in range(world.rng.randint(1, 5))], 1)
         )
+        world.lines[order_id] = lines
         world.append_order(order_id, OrderCreated("c", "GBP", lines, 1, "card", "tok_ok"), "CREATED")
     elif world.orders:
         order_id = world.rng.choice(sorted(world.orders))
         status = world.orders[order_id][0]
         if status == "CONFIRMED" and world.rng.random() < 0.5:
             world.append_order(order_id, OrderShipped(), "SHIPPED")
+        elif status == "SHIPPED":
+            _send_back(world, order_id)
         elif status in ("CREATED", "CONFIRMED"):
             world.append_order(order_id, OrderCancelled("changed my mind"), "CANCELLED")
     if world.rng.random() < 0.3:
         world.say(INVENTORY_COMMANDS, AdjustStock(world.rng.randint(-6, 4), "count"), world.rng.choice(SKUS))
+
+
+def _send_back(world: World, order_id: str) -> None:
+    """One unit of some lines, as long as there is any left of the first."""
+    lines = [line for line in world.lines[order_id] if line.quantity > len(world.returned[order_id])]
+    if lines:
+        refund_minor = world.rng.choice((0, 7))
+        world.returned[order_id].append(refund_minor)
+        returned = tuple(ReturnedLine(line.line, 1, line.sku) for line in lines)
+        world.append_order(order_id, OrderLinesReturned(returned, refund_minor), "SHIPPED")
 
 
 def _due(world: World) -> list[tuple[datetime, str, str]]:
@@ -266,6 +291,11 @@ def _check(world: World) -> None:
         else:
             assert statuses == {"HELD" if status == "CONFIRMED" else "SHIPPED"}, f"{order_id} is {status}: {holds}"
             assert money == "CAPTURED", f"{order_id} is {status}, {money}"
+        assert sum(world.refunds[order_id].values()) == sum(world.returned[order_id]), f"{order_id}: {world.refunds}"
+        assert len(world.refunds[order_id]) == sum(refund > 0 for refund in world.returned[order_id])
+        back = sum(units for row in holds.values() for _, units in row.get("returned", ()))
+        wanted = [min(line.quantity, len(world.returned[order_id])) for line in world.lines[order_id]]
+        assert back == sum(wanted), f"{order_id}: {back} came back, {wanted} were sent"
         for key, row in holds.items():
             held[key.split("\x1f")[0]] += row["quantity"] if row["status"] == "HELD" else 0
     for sku, level in world.stock.levels.items():
@@ -275,7 +305,7 @@ def _check(world: World) -> None:
 
 def _check_units(world: World) -> None:
     moved: dict[str, int] = defaultdict(int)
-    sign = {StockReceived: 1, StockAdjusted: 1, StockShipped: -1}
+    sign = {StockReceived: 1, StockAdjusted: 1, StockReturned: 1, StockShipped: -1}
     seen: set[str] = set()
     for topic, message in world.old:
         if topic == INVENTORY_EVENTS and message.envelope.id not in seen:
@@ -310,9 +340,11 @@ def test_every_order_ends_and_the_stock_balances_whatever_happens_in_between() -
         lost += world.lost
         for status, _version in world.orders.values():
             outcomes[status] += 1
+        outcomes["returned"] += sum(map(len, world.returned.values()))
     # A simulation in which something never happens shows nothing about it.
     assert set(outcomes) >= {"CONFIRMED", "REJECTED", "CANCELLED", "SHIPPED"}
     assert lost > RUNS
+    assert outcomes["returned"]
 
 
 @pytest.mark.slow

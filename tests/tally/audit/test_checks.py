@@ -13,15 +13,21 @@ from schemas.messages import (
     OrderCancelled,
     OrderCreated,
     OrderLine,
+    OrderLinesReturned,
     OrderRejected,
     OrderShipped,
+    PaymentRefunded,
     PaymentVoided,
     ReservationFenced,
     ReservationReleased,
+    ReturnedLine,
     SagaCompensationStarted,
     SagaEnded,
+    SagaLinesReturned,
+    SagaReturnedLine,
     StockAdjusted,
     StockReserved,
+    StockReturned,
     StockShipped,
     StockShortage,
 )
@@ -54,6 +60,72 @@ def test_every_way_through_the_shop_balances() -> None:
     made.write("sagas", "o2", 2, SagaEnded("REJECTED"))
     made.write("inventory", "sku", 6, StockAdjusted(-3, "broken", 5, 0))
     assert check(made.books()) == []
+
+
+def _ship_and_return(made: Shop, units: int = 1, refund_minor: int = 100) -> None:
+    made.write("orders", "o1", 3, OrderShipped())
+    made.write("inventory", "sku", 3, StockShipped("o1", 1, 2, 8, 0))
+    made.write("sagas", "o1", 3, SagaEnded("SHIPPED"))
+    made.write("orders", "o1", 4, OrderLinesReturned((ReturnedLine(1, units, "sku"),), refund_minor))
+    made.write("sagas", "o1", 4, SagaLinesReturned(4, refund_minor, (SagaReturnedLine(1, 1, "sku", units),)))
+
+
+def _refund(made: Shop, amount_minor: int = 100) -> None:
+    made.write("payments", "o1", 4, PaymentRefunded("o1", amount_minor, "GBP", "tok_ok", "RETURNED", 4))
+
+
+def _restock(made: Shop, units: int = 1) -> None:
+    made.write("inventory", "sku", 4, StockReturned("o1", 1, units, "RETURNED", 8 + units, 0, 1))
+
+
+def _end_of_return(made: Shop) -> None:
+    made.write("sagas", "o1", 5, SagaEnded("SHIPPED"))
+
+
+@pytest.mark.parametrize("units", [1, 2])
+def test_lines_that_came_back_balance_in_money_and_in_stock(units: int) -> None:
+    made = shop()
+    _ship_and_return(made, units, units * 100)
+    _refund(made, units * 100)
+    _restock(made, units)
+    _end_of_return(made)
+    books = made.books()
+    assert check(books) == []
+    assert books.histories.payments["o1"].status == ("CAPTURED" if units == 1 else "REFUNDED")
+
+
+def _returned_without_a_refund(made: Shop) -> None:
+    _ship_and_return(made)
+    _restock(made)
+    _end_of_return(made)
+
+
+def _returned_without_the_stock(made: Shop) -> None:
+    _ship_and_return(made)
+    _refund(made)
+    _end_of_return(made)
+
+
+def _refunded_too_much(made: Shop) -> None:
+    _ship_and_return(made)
+    _refund(made, 200)
+    _restock(made)
+    _end_of_return(made)
+
+
+def _put_back_too_much(made: Shop) -> None:
+    _ship_and_return(made)
+    _refund(made)
+    _restock(made, 3)
+    _end_of_return(made)
+
+
+def _returned_before_it_left(made: Shop) -> None:
+    made.write("orders", "o1", 3, OrderLinesReturned((ReturnedLine(1, 1, "sku"),), 100))
+
+
+def _returned_at_another_price(made: Shop) -> None:
+    _ship_and_return(made, 1, 99)
 
 
 def test_a_shortage_that_is_recorded_is_no_fault() -> None:
@@ -154,6 +226,12 @@ def _fence_turned_hold(made: Shop) -> None:
         (_gap, "dense-versions"),
         (_unreadable, "readable"),
         (_saga_of_another_mind, "saga-agrees"),
+        (_returned_without_a_refund, "refund-agrees"),
+        (_returned_without_the_stock, "restock-agrees"),
+        (_refunded_too_much, "refund-agrees"),
+        (_put_back_too_much, "holds-move-rightly"),
+        (_returned_before_it_left, "returned-was-shipped"),
+        (_returned_at_another_price, "refund-agrees"),
     ],
 )
 def test_a_fault_in_the_records_is_found(plant: Callable[[Shop], None], expected: str) -> None:

@@ -49,6 +49,16 @@ def test_placing_can_wait_for_the_end(run: Any, api: Any) -> None:
     assert api.asked[1][2]["consistency-token"] == "orders/o1@1"
 
 
+def test_returned_lines_are_named_by_number_and_quantity(run: Any, api: Any) -> None:
+    api.answer("POST", "/orders/o1/returns", 202, {"order_id": "o1", "version": 4}, Consistency_Token="orders/o1@4")
+    result = run("orders", "return", "o1", "--line", "1:2", "--line", "3:1", "--idempotency-key", "k", "--api", api.url)
+    assert json.loads(result.stdout) == {"order_id": "o1", "token": "orders/o1@4"}
+    _, _, headers, body = api.asked[0]
+    assert headers["idempotency-key"] == "k"
+    assert body == {"lines": [{"line": 1, "quantity": 2}, {"line": 3, "quantity": 1}]}
+    assert run("orders", "return", "o1", "--line", "one", "--api", api.url).exit_code == 2
+
+
 @pytest.mark.parametrize(("status", "exit_code"), [(404, 3), (409, 1), (422, 2), (400, 2), (503, 4), (500, 1)])
 def test_each_refusal_has_its_exit_code_and_one_line(run: Any, api: Any, status: int, exit_code: int) -> None:
     api.answer("POST", "/orders/o1/cancel", status, {"title": "No", "detail": "the reason"})

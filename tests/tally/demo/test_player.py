@@ -10,7 +10,7 @@ import httpx
 
 from tally.demo.dataset import Line
 from tally.demo.ledger import Ledger
-from tally.demo.plan import Act, AdjustAct, Adjustment, CancelAct, OrderAct, SkipAct
+from tally.demo.plan import Act, AdjustAct, Adjustment, CancelAct, Lines, OrderAct, ReturnAct, SkipAct
 from tally.demo.player import Pace, Player
 from tally.demo.shop import Answer, Shop
 
@@ -50,6 +50,10 @@ class ShopInMemory:
         self._later("SHIPPED", order_id)
         return Answer(202, {})
 
+    async def take_back(self, key: str, order_id: str, lines: Lines) -> Answer:
+        self.calls.append(f"{key} of {order_id}: {lines}")
+        return Answer(202, {})
+
     def _later(self, status: str, order_id: str) -> None:
         asyncio.get_running_loop().call_soon(self.ledger.see, f"ORDER_{status}", order_id, None, 0.0)
 
@@ -76,29 +80,43 @@ def test_an_order_posted_twice_is_one_order() -> None:
 
 
 def test_an_order_is_cancelled_before_it_ships() -> None:
-    ledger, calls = play([order("1", ships=True), CancelAct("C2", "1", (Adjustment("a", 1, "back"),))])
+    ledger, calls = play([order("1", ships=True), CancelAct("C2", "1", ((1, 1),))])
     assert "cancel 1" in calls
     assert "ship 1" not in calls
     assert ledger.statuses == {"CANCELLED": 1}
 
 
-def test_goods_that_left_come_back_as_an_adjustment() -> None:
+def test_goods_that_left_come_back_as_a_return() -> None:
     between = [SkipAct(f"A{number}") for number in range(200)]
     others = [order(str(number)) for number in range(10, 13)]
-    acts: list[Act] = [order("1", ships=True), *between, *others, CancelAct("C2", "1", (Adjustment("a", 1, "back"),))]
+    acts: list[Act] = [order("1", ships=True), *between, *others, CancelAct("C2", "1", ((1, 1),))]
     # Slow enough for the order to leave between the first and the last.
     ledger, calls = play(acts, rate=20)
     assert "cancel 1" not in calls
-    assert calls[-1] == "adjust a 1"
+    assert calls[-1] == "return/C2 of 1: ((1, 1),)"
     assert ledger.counts["cancellations after shipping"] == 1
     assert ledger.statuses == {"SHIPPED": 1, "CONFIRMED": 3}
 
 
 def test_nothing_comes_back_of_an_order_that_was_rejected() -> None:
-    ledger, calls = play([order("1"), CancelAct("C2", "1", (Adjustment("a", 1, "back"),))], refused={"1"})
-    assert not any(call.startswith("adjust") for call in calls)
+    ledger, calls = play([order("1"), CancelAct("C2", "1", ((1, 1),))], refused={"1"})
+    assert not any(call.startswith("return") for call in calls)
     assert ledger.counts["cancellations of rejected orders"] == 1
     assert ledger.troubles == []
+
+
+def test_lines_come_back_of_an_order_that_leaves_first_and_the_rest_is_adjusted() -> None:
+    back = ReturnAct("C2", "1", ((1, 1),), (Adjustment("a", 2, "unmatched-return"),))
+    ledger, calls = play([order("1"), back])
+    assert calls == ["place 1", "adjust a 2", "ship 1", "return/C2 of 1: ((1, 1),)"]
+    assert ledger.counts["returns"] == 1
+    assert ledger.statuses == {"SHIPPED": 1}
+
+
+def test_nothing_is_returned_of_an_order_that_was_rejected() -> None:
+    ledger, calls = play([order("1"), ReturnAct("C2", "1", ((1, 1),), ())], refused={"1"})
+    assert calls == ["place 1"]
+    assert ledger.counts["returns of rejected orders"] == 1
 
 
 def test_a_write_off_below_zero_is_counted_as_refused() -> None:
