@@ -17,6 +17,7 @@ from fold_run import FoldRun
 
 KEYS = 400
 EXIT_FATAL = 70
+LOOP_WITHIN_S = 1800  # a kill and a start take two seconds on a quiet machine, ten on one that has other work
 STEPS = (
     "before produce",
     "after produce",
@@ -88,6 +89,7 @@ def test_a_worker_killed_at_random_moments_keeps_store_and_changelog_equal(fold:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LOOP_WITHIN_S)
 @pytest.mark.parametrize("seed", [12, 13])
 def test_a_worker_killed_many_times_keeps_store_and_changelog_equal(
     fold: Any, kill_at_random: Any, soak: Any, seed: int
@@ -98,6 +100,7 @@ def test_a_worker_killed_many_times_keeps_store_and_changelog_equal(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LOOP_WITHIN_S)
 def test_a_worker_killed_many_times_at_each_step_keeps_store_and_changelog_equal(
     fold: Any, until: Any, soak: Any
 ) -> None:
