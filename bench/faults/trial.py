@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from bench.reservations.topics import make
 from bench.reservations.verify import read
@@ -48,7 +47,8 @@ class Trial:
         self.folder.mkdir()
         self.count = 0
         self._bootstrap, self._kind = bootstrap, kind
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+        # Never joins the group.
+        self._asker = Consumer({"bootstrap.servers": bootstrap, "group.id": self.app, "log_level": 2})
         self._producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "log_level": 2})
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         make(bootstrap, self.source, self.target)
@@ -117,10 +117,8 @@ class Trial:
         return self.done() >= self.count
 
     def _committed(self) -> dict[int, int]:
-        asked = [TopicPartition(self.source, number) for number in range(PARTITIONS)]
-        group = ConsumerGroupTopicPartitions(self.app, asked)
         try:
-            found = self._admin.list_consumer_group_offsets([group])[self.app].result(10).topic_partitions
+            found = self._asker.committed([TopicPartition(self.source, number) for number in range(PARTITIONS)], 10)
         except KafkaException:  # its coordinator is not known yet
             return {}
         return {tp.partition: max(tp.offset, 0) for tp in found}

@@ -23,6 +23,7 @@ SETTLE_S = 5.0
 SKUS = 1000
 ON_THE_WAY_MAX = 1 << 20  # records between sending and seeing; more would be a worker that cannot keep up
 GRAB = 1000
+FULL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,16 @@ def steady(running: Running, load: Load, said: Callable[[int, Minute], None]) ->
     def send(number: int) -> None:
         sku = f"sku-{number * 7919 % SKUS}"
         command = {"type": "reserve", "order": f"order-{number}", "sku": sku, "quantity": 1, "id": number}
-        seen.sent_at[number % ON_THE_WAY_MAX] = time.monotonic()
-        producer.produce(load.source, write(command), sku.encode())
+        body = write(command)
+        while True:
+            seen.sent_at[number % ON_THE_WAY_MAX] = time.monotonic()
+            try:
+                producer.produce(load.source, body, sku.encode())
+                return
+            except (
+                BufferError
+            ):  # the broker has not answered for as long as the queue is: that much of it is not counted
+                producer.poll(FULL_S)
 
     send(0)
     producer.flush()

@@ -17,6 +17,7 @@ from fold_run import FoldRun
 
 KEYS = 400
 EXIT_FATAL = 70
+LOOP_WITHIN_S = 1800  # a kill and a start take two seconds on a quiet machine, ten on one that has other work
 STEPS = (
     "before produce",
     "after produce",
@@ -26,7 +27,7 @@ STEPS = (
     "before store",
     "after store",
 )
-ROUNDS = 7
+ROUNDS = 3
 
 
 class StoredFold(FoldRun):
@@ -88,16 +89,18 @@ def test_a_worker_killed_at_random_moments_keeps_store_and_changelog_equal(fold:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [12, 13])
+@pytest.mark.timeout(LOOP_WITHIN_S)
+@pytest.mark.parametrize("seed", [12, 13, 14, 15])
 def test_a_worker_killed_many_times_keeps_store_and_changelog_equal(
     fold: Any, kill_at_random: Any, soak: Any, seed: int
 ) -> None:
     run = fold(5_000, records_max="50")
-    kill_at_random(run, kills=50, seed=seed, ahead=5_000)
-    soak(run, f"50 kills at random, RocksDB, seed {seed}")
+    kill_at_random(run, kills=25, seed=seed, ahead=5_000)
+    soak(run, f"25 kills at random, seed {seed}")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LOOP_WITHIN_S)
 def test_a_worker_killed_many_times_at_each_step_keeps_store_and_changelog_equal(
     fold: Any, until: Any, soak: Any
 ) -> None:
