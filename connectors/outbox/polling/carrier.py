@@ -16,7 +16,7 @@ from connectors.outbox.polling.statements import BUCKETS
 from connectors.outbox.polling.states import RowStates
 from connectors.outbox.publisher import Publisher
 from connectors.outbox.routing import Record
-from connectors.outbox.sender import Sender
+from connectors.outbox.sender import Sender, Suspicion
 from connectors.outbox.steps import AtStep, Step
 
 _log = structlog.get_logger()
@@ -40,13 +40,14 @@ class Carrier:
         tables: Sequence[Claims],
         publisher: Publisher,
         sender: Sender,
+        suspicion: Suspicion,
         states: RowStates,
         metrics: Metrics,
         at_step: AtStep,
     ) -> None:
         self._config, self._session, self._tables = config, session, tables
         self._publisher, self._sender, self._states, self._metrics = publisher, sender, states, metrics
-        self._at_step = at_step
+        self._suspicion, self._at_step = suspicion, at_step
         self._whole_at = self._beyond_at = 0.0
         self._warn_at = time.monotonic() + _WARN_AFTER_S
         self.seats: Sequence[int] = (session.seat,)
@@ -115,6 +116,9 @@ class Carrier:
         send, route = self._sender.send, table.route
         for sent, row in enumerate(rows, 1):
             send(route, row.values, row.bytes, (row.number, place))
+            if self._suspicion.is_watching:
+                # Kafka refuses what it is sent as a whole: one at a time, so that only the guilty one is found guilty.
+                self._publisher.flush()
             if row.letter is not None and (row.number, place) not in self._states.held:
                 self._metrics.mended_total += 1
                 self._publisher.put(Record(self._config.dead_letter_topic, row.letter, None, []))

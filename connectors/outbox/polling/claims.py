@@ -78,29 +78,36 @@ class Claims:
         """Locks what is free of the buckets; gives their next rows, by number. A transaction must be open."""
         statements = self._statements
         locked = [bucket for (bucket,) in self._connection.execute(statements.lock, (list(buckets),)).fetchall()]
+        self._read_up_to = self._above
         if not locked:
             return []
         if locked != self._locked:
-            self._locked, self._above = locked, NOTHING
+            self._locked, self._above, self._read_up_to = locked, NOTHING, NOTHING
         failed = self._connection.execute(statements.failed).fetchall() if statements.failed is not None else []
         values: dict[str, Any] = {
             "above": self._above,
             "settled": self.settled.up_to,
             "buckets": locked,
-            "kinds": [kind for kind, _ in failed],
-            "keys": [key for _, key in failed],
+            "kinds": [kind for kind, _, _ in failed],
+            "keys": [key for _, key, _ in failed],
         }
         query = statements.claim(every_bucket=len(locked) == BUCKETS, with_failed=bool(failed))
         rows, stored_bytes = self._rows(self._connection.execute(query, values))
         if len(rows) == self._polling.rows_max or stored_bytes >= self._polling.bytes_max:
             self._read_up_to = rows[-1].number
-        else:
+        elif len(locked) == len(buckets):
             self._read_up_to = self.settled.up_to
+        for _, _, number in failed:
+            self._stay_before(number)
         return rows
 
     def done(self) -> None:
         """The rows that `claim` gave are dealt with: the next are looked for behind them."""
         self._above = self._read_up_to
+
+    def _stay_before(self, failed: int) -> None:
+        """A failed row must be read before those that wait behind it, once it is redriven."""
+        self._read_up_to = min(self._read_up_to, failed - 1)
 
     @property
     def route(self) -> Route:
@@ -137,6 +144,7 @@ class Claims:
         number, _ = entry.place
         if not self._connection.execute(self._statements.fail, (entry.reason, entry.letter, number)).rowcount:
             raise ClaimLost(f"row {entry.row_id} was changed or deleted by somebody else meanwhile")
+        self._stay_before(number)
 
     def keys(self, numbers: Sequence[int]) -> list[RowKey]:
         """What stands in the table under these numbers, in order."""

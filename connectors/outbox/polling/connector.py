@@ -133,7 +133,7 @@ class PollingConnector:
         recover(config, session.connection, tables)
         states = RowStates(config, publisher, metrics, Waiting())
         sender = Sender(config, states, publisher, self._topics, self._suspicion)
-        carrier = Carrier(config, session, tables, publisher, sender, states, metrics, self._at_step)
+        carrier = Carrier(config, session, tables, publisher, sender, self._suspicion, states, metrics, self._at_step)
         orphans = Orphans(self._config, session, tables, metrics, self._stop, self._used_seats())
         watch = Watch(tables, metrics)
         metrics.state, metrics.ready = "POLLING", True

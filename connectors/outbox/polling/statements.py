@@ -37,8 +37,8 @@ select
 _LOCK = (
     "select bucket from unnest(%s::int[]) bucket where pg_try_advisory_xact_lock({table_key}, bucket) order by bucket"
 )
-_FAILED = """select distinct coalesce({kind}::text, ''), {key}::text from {table}
-where {status} = 'FAILED' and {key} is not null"""
+_FAILED = """select coalesce({kind}::text, ''), {key}::text, min({order})::bigint from {table}
+where {status} = 'FAILED' and {key} is not null group by 1, 2"""
 _CLAIM = """
 select {columns}, tally_bytes from (
     select {columns}, sum({size}) over (order by {order} rows unbounded preceding) as tally_bytes from {table}

@@ -115,7 +115,7 @@ def test_a_frozen_process_is_worked_around_and_its_seat_is_not_given_away(
     polled.create_topic("t")
     frozen = polled.spawn()
     polled.insert(1, 10)
-    polled.until_read(10, polled.topic("t"))
+    polled.until_written(10)
     frozen.send_signal(signal.SIGSTOP)
     running = polled.start().until_ready()
     polled.insert(11, 40)

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
+
 REDRIVE = "update outbox set status = 'PENDING' where status = 'FAILED'"
 
 
@@ -64,6 +66,28 @@ def test_later_rows_wait_behind_a_refused_one_until_it_is_redriven(polled: Any, 
     assert polled.read(dead.topic)[-1].value() is None, "the letter is taken away"
     assert polled.sql("select distinct status, status_reason, status_letter from outbox") == [("PUBLISHED", None, None)]
     assert (again.metrics.mended_total, again.end()) == (1, 0)
+
+
+def test_a_row_written_in_the_moment_of_a_redrive_comes_behind_those_that_waited(
+    polled: Any, wait_until: Callable[..., Any]
+) -> None:
+    polled.create_topic("t", **{"max.message.bytes": "2000"})
+    running, _ = started(polled)
+    row(polled, "a", 1, 3_000)
+    row(polled, "a", 2)
+    wait_until(lambda: running.metrics.dead_letters_total == 1, "set aside")
+    for version in range(3, 9):
+        running_rows = running.metrics.rows_total
+        row(polled, "b", version)
+        running.until_rows(running_rows + 1)
+    with psycopg.connect(polled.url) as connection:
+        connection.execute("update outbox set payload = '1', status = 'PENDING' where version = 1")
+        connection.execute(
+            "insert into outbox (aggregatetype, aggregateid, payload, version) values ('t', 'a', '9', 9)"
+        )
+    running.until_rows(9)
+    assert published(polled)["a"] == [1, 2, 9]
+    assert running.end() == 0
 
 
 def test_a_redriven_row_that_is_refused_again_fails_again(polled: Any, wait_until: Callable[..., Any]) -> None:
