@@ -72,9 +72,13 @@ class Batches:
         topic, bounds = self.config.topic, self.config.parked
         outcomes: Counter[Outcome] = Counter()
         with batch_transaction(connection):
-            # The positions stay, and their lock fences: a former owner works no parked command either.
-            positions.move(connection, topic, {p: Move(at, at) for p, at in expected.items()})
-            for line in parked.due(connection, topic, sorted(expected), bounds):
+            # A dead letter may wait for days: while nothing is due, nothing is written.
+            lines = parked.due(connection, topic, sorted(expected), bounds)
+            if lines:
+                # The positions stay, and their lock fences: a former owner works no parked command either.
+                positions.move(connection, topic, {p: Move(at, at) for p, at in expected.items()})
+                lines = parked.due(connection, topic, sorted(expected), bounds)
+            for line in lines:
                 for command in parked.line_of(connection, topic, line, bounds.commands_a_key_max):
                     attempted = self.attempts.work(connection, command.record)
                     outcomes[attempted.outcome] += 1

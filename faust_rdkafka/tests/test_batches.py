@@ -289,3 +289,51 @@ async def test_a_lonely_record_is_taken_within_its_linger(broker: Any, running: 
     async with running(app):
         broker.send(source, ("k", 1))
         await asyncio.wait_for(taken.wait(), 5)
+
+
+async def test_what_raises_within_a_savepoint_is_undone_and_the_batch_goes_on(broker: Any, running: Any) -> None:
+    source, target = broker.topic("src"), broker.topic("out")
+    app = make_app(broker)
+    table = app.Table("sums")
+
+    @app.agent(app.topic(source, schema=BatchSchema()))
+    async def add(batches: Any) -> None:
+        async for batch in batches:
+            rows = table.partition(batch.partition)
+            for key, value in zip(batch.keys, batch.values, strict=True):
+                try:
+                    with app.savepoint():
+                        rows[key.decode()] = rows.get(key.decode(), 0) + value
+                        app.emit(target, key, b"done")
+                        if value == 1000:
+                            raise ValueError("too much")
+                except ValueError:
+                    app.emit(target, key, b"undone")
+
+    broker.send(source, *[("k", value) for value in (1, 1000, 2)])
+    async with running(app):
+        await eventually(lambda: app.stats.records >= 3)
+        assert table.read("k") == 3
+    assert [record.value() for record in broker.read(target)] == [b"done", b"undone", b"done"]
+
+
+async def test_a_held_partition_is_read_no_further_until_it_is_let_go(broker: Any, running: Any) -> None:
+    held, read = broker.topic("held"), broker.topic("read")
+    app = make_app(broker)
+    seen: list[tuple[str, Any]] = []
+
+    @app.agent(app.topic(held, read, schema=BatchSchema()))
+    async def note(batches: Any) -> None:
+        async for batch in batches:
+            seen.extend((batch.topic, value) for value in batch.values)
+
+    async with running(app):
+        places = {tp for tp in app.consumer.assignment() if tp.topic == held}
+        app.hold(places)
+        await eventually(lambda: app.consumer.fetcher._held == places)
+        broker.send(held, ("k", 1))
+        broker.send(read, ("k", 2))
+        await eventually(lambda: (read, 2) in seen)
+        assert (held, 1) not in seen
+        app.hold(())
+        await eventually(lambda: (held, 1) in seen)

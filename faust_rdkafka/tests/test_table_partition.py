@@ -69,6 +69,23 @@ def test_an_undone_record_leaves_the_records_before_it(before: list, good: list,
     assert dict(rows) == kept
 
 
+@given(WRITES, WRITES, WRITES)
+def test_a_part_of_a_record_is_undone_alone_and_a_kept_one_with_its_record(good: list, bad: list, kept: list) -> None:
+    rows = TablePartition(0)
+    rows.begin_record()
+    apply(rows, good)
+    wanted = dict(rows)
+    before = rows.begin_part()
+    apply(rows, bad)
+    rows.end_part(before, keep=False)
+    assert dict(rows) == wanted
+    before = rows.begin_part()
+    apply(rows, kept)
+    rows.end_part(before, keep=True)
+    rows.end_record(keep=False)
+    assert dict(rows) == {}
+
+
 @given(WRITES, WRITES)
 def test_changes_replayed_on_the_committed_rows_give_the_new_ones(before: list, after: list) -> None:
     rows, replica = TablePartition(0), TablePartition(0)

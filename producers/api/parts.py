@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from producers.api.histories import Histories
+from producers.api.kept_letters import Letters
 from producers.api.reading import Reader
 from producers.api.sending import CommandSender
 from producers.orders.service import OrderService
@@ -31,6 +32,7 @@ class Parts:
     commands: CommandSender
     checks: dict[str, Callable[[], str | None]]
     histories: Histories
+    letters: Letters
     wallets: WalletService | None = None
 
 

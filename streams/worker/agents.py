@@ -83,12 +83,15 @@ class Agents:
         again record by record: then it is undone and set aside alone.
         """
         lanes, parking = self.parking.lanes(batch.partition), self.parking
+        # Asked once: without any lane a record costs nothing more than its own work.
+        occupied = bool(lanes)
         work = None if len(batch) == 1 else self.begin_by_agent[agent](batch.partition)
         for index, read in enumerate(batch.values):
             if isinstance(read, Undecodable):
                 parking.set_aside(agent, batch.raw(index), None, read)
+                occupied = True
                 continue
-            if lanes and parking.waits(agent, lanes, batch.topic, read):
+            if occupied and parking.waits(agent, lanes, batch.topic, read):
                 parking.put_behind(agent, batch.raw(index), read)
                 continue
             try:
@@ -100,6 +103,7 @@ class Agents:
                 if work is not None and not isinstance(error, StreamError):
                     raise
                 parking.set_aside(agent, batch.raw(index), read, error)
+                occupied = True
         if work is not None:
             work.end()
 

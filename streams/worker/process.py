@@ -20,7 +20,7 @@ from schemas.envelope import now
 from schemas.topics import APP_ID
 from streams.histories.following import Follower
 from streams.histories.pages import add_histories
-from streams.worker.agents import declare
+from streams.worker.agents import Agents, declare
 from streams.worker.metrics import WorkerMetrics, registry
 from streams.worker.reading import Freshness, Reader
 from streams.worker.waiting import Waiters
@@ -63,6 +63,7 @@ class WorkerSettings:
 async def work(settings: WorkerSettings, clock: Callable[[], datetime] = now, codec: Codec = CODEC) -> int:
     """Runs the worker to its end; gives the exit code (70: a fatal error, start it again)."""
     gc.set_threshold(*GC_THRESHOLDS)
+    agents: Agents
     app = App(
         APP_ID,
         broker=f"rdkafka://{settings.kafka_bootstrap}",

@@ -41,6 +41,7 @@ from schemas.messages import (
     WalletRefunded,
 )
 from schemas.topics import (
+    DEAD_LETTERS,
     INVENTORY_EVENTS,
     ORDERS_EVENTS,
     PAYMENTS_EVENTS,
@@ -110,10 +111,15 @@ class Histories:
     sources: dict[str, dict[str, str]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     records: int = 0
+    # Keys of the dead letters that are there. Their topic is compacted, so how often one was told cannot be counted.
+    letters: set[bytes] = field(default_factory=set)
 
     def take(self, record: Record) -> None:
         """Folds one record; records of one aggregate come in order."""
         self.records += 1
+        if record.topic == DEAD_LETTERS:
+            (self.letters.discard if record.value is None else self.letters.add)(record.key or b"")
+            return
         headers = dict(record.headers)
         id_ = _text(headers.get("ce_id")) or f"{record.partition}/{record.offset}"
         counts = self.count_by_id.setdefault(record.topic, {})

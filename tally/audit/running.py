@@ -73,7 +73,7 @@ def count(books: Books) -> dict[str, int | float]:
         "outbox_rows": sum(len(service.outbox) for service in books.services.values()),
         "table_rows": sum(len(rows) for rows in books.tables.values()),
         "copies": sum(len(rows) for rows in books.copies.values()),
-        "dead_letters": sum(histories.count_by_id.get("dead-letters", {}).values()),
+        "dead_letters": len(histories.letters),
     }
 
 

@@ -55,6 +55,8 @@ class Watcher:
             reason = self._reason(record) if type_ in ("ORDER_REJECTED", "ORDER_CANCELLED") else None
             return lambda: ledger.see(type_, subject, reason, at_s)
         if record.topic == DEAD_LETTERS:
+            if record.value is None:
+                return None
             return lambda: ledger.counts.update(["dead letters"])
         if type_ == "STOCK_RECEIVED":
             return lambda: _received(ledger, headers.get("causationid", ""))

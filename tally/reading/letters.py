@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, body_to_json, derive_id, new_id, now, to_json
@@ -22,6 +22,8 @@ SENT_WITHIN_S = 10.0
 LOOK_AGAIN_S = 0.2
 
 Row = dict[str, Any]
+# Topic, partition (-1: by key), key, value, headers.
+Sent = tuple[str, int, bytes, bytes | None, list[tuple[str, bytes]]]
 
 
 def letters(reader: Reader, only: str | None = None) -> dict[str, Row]:
@@ -38,7 +40,7 @@ def letters(reader: Reader, only: str | None = None) -> dict[str, Row]:
 def act(bootstrap: str, wish: ActOnDeadLetters, rows: list[Row]) -> None:
     """Sends an act to the partitions in which the records stood. Raises Unreachable."""
     subject = wish.letter or wish.key or "all"
-    sent = []
+    sent: list[Sent] = []
     for partition in sorted({row["partition"] for row in rows}):
         id_ = new_id()
         envelope = Envelope(id_, wire_type(ActOnDeadLetters), SOURCE, "dead-letters", subject, None, now(), id_, id_)
@@ -106,7 +108,7 @@ def _text(content: bytes | None) -> str | None:
     return None if content is None else content.decode(errors="backslashreplace")
 
 
-def _send(bootstrap: str, records: list[tuple[str, int, bytes, bytes | None, list[tuple[str, bytes]]]]) -> None:
+def _send(bootstrap: str, records: list[Sent]) -> None:
     refused: list[str] = []
     settings: dict[str, Any] = {
         "bootstrap.servers": bootstrap,
@@ -116,14 +118,12 @@ def _send(bootstrap: str, records: list[tuple[str, int, bytes, bytes | None, lis
         "log_level": 0,
     }
     producer = Producer(settings)
+
+    def delivered(error: KafkaError | None, _: object) -> None:
+        if error is not None:
+            refused.append(error.str())
+
     for topic, partition, key, value, headers in records:
-        producer.produce(
-            topic,
-            value,
-            key,
-            partition,
-            headers=headers,
-            on_delivery=lambda e, _: refused.append(e.str()) if e else None,
-        )
+        producer.produce(topic, value, key, partition, headers=headers, on_delivery=delivered)
     if producer.flush(SENT_WITHIN_S + 1) or refused:
         raise Unreachable(f"Kafka at {bootstrap} did not take it: {refused[0] if refused else 'no answer in time'}")

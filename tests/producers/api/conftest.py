@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from producers.api.app import make_app
 from producers.api.histories import Histories
+from producers.api.kept_letters import LettersUnknown
 from producers.api.owners import Ownership
 from producers.api.parts import Parts
 from producers.api.reading import Reader
@@ -121,6 +122,18 @@ class FakeCommands:
         self.agent(command)
 
 
+@dataclass
+class FakeLetters:
+    """Rows, or None: Kafka does not tell."""
+
+    rows: list[dict[str, Any]] | None = field(default_factory=list)
+
+    def read(self) -> list[dict[str, Any]]:
+        if self.rows is None:
+            raise LettersUnknown("not in time")
+        return self.rows
+
+
 ONE_WORKER = dict.fromkeys(range(4), "w0:1")
 
 
@@ -134,6 +147,7 @@ class Api:
     workers: FakeWorkers
     copies: FakeCopies
     commands: FakeCommands
+    letters: FakeLetters
     keys: int = 0
 
     def order(self, **changes: Any) -> dict[str, Any]:
@@ -170,6 +184,8 @@ def api(orders_pool: Pool) -> Iterator[Api]:
     owners, workers, copies, commands = FakeOwners(dict(ONE_WORKER)), FakeWorkers(), FakeCopies(), FakeCommands()
     orders = OrderService(PostgresEventStore(orders_pool, AvroCodec()))
     reader = Reader(owners, workers, copies)
-    parts = Parts(orders, lambda _: None, reader, commands, {}, Histories(reader, orders, AvroCodec()))
+    letters = FakeLetters()
+    histories = Histories(reader, orders, AvroCodec())
+    parts = Parts(orders, lambda _: None, reader, commands, {}, histories, letters)
     with TestClient(make_app(parts), raise_server_exceptions=False) as client:
-        yield Api(client, orders_pool, owners, workers, copies, commands)
+        yield Api(client, orders_pool, owners, workers, copies, commands, letters)

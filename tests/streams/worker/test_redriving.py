@@ -176,3 +176,24 @@ def test_an_act_that_nobody_knows_is_refused() -> None:
     with pytest.raises(UnexpectedMessage):
         Worker().act("FORGET")
     assert Worker().act("REDRIVE", key="nothing waits") == []
+
+
+def test_a_record_that_ended_processes_waits_for_every_agent_of_its_topic_and_is_never_decoded() -> None:
+    worker = Worker()
+    worker.parking.readers[ORDERS_EVENTS] = ["fold", "project"]
+    deadly = RawRecord(ORDERS_EVENTS, 0, 4, 0.0, b"o1", b"never read", [])
+    topic, key, value, _ = worker.parking.killed(deadly, "FAILED", RuntimeError("2 processes ended"))
+    worker.fail(5)
+    assert list(worker.parking.lanes(0)) == [lane_of("fold", "o1"), lane_of("project", "o1")]
+    assert (topic, CODEC.decode(value).origin) == (DEAD_LETTERS, "worker/project")
+    assert worker.states() == [(4, "FAILED", 1), (5, "WAITING", 0)]
+    worker.act("REDRIVE")
+    assert worker.handled == [4, 5, 4]
+    assert key is not None
+
+
+def test_a_record_of_a_topic_that_no_agent_of_ours_reads_has_a_letter_only() -> None:
+    worker = Worker()
+    stranger = RawRecord("strangers", 0, 4, 0.0, b"k", b"v", [])
+    _, _, value, _ = worker.parking.killed(stranger, "FAILED", KeyboardInterrupt())
+    assert (CODEC.decode(value).origin, worker.rows) == ("worker", {})
