@@ -56,6 +56,7 @@ from schemas.messages.payments import (
 )
 from schemas.messages.sagas import (
     ActOnSaga,
+    AskAboutHold,
     AskStatus,
     CommandAnswered,
     DeadlinePassed,
@@ -106,6 +107,7 @@ def class_of(type_: str) -> type | None:
 __all__ = [
     "ActOnSaga",
     "AdjustStock",
+    "AskAboutHold",
     "AskStatus",
     "AuthorisePayment",
     "CancelOrder",

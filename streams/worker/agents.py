@@ -27,6 +27,7 @@ from streams.read_models.table_of_tables import ReadModel, read_model
 from streams.sagas.deadlines import Deadlines, Inputs, Offsets
 from streams.sagas.inputs import SagaInputs
 from streams.worker.letters import REFUSED
+from streams.worker.old_holds import watch_old_holds
 
 # How often the worker looks for sagas that are due: the precision of deadlines.
 DEADLINE_INTERVAL_S = 0.5
@@ -74,6 +75,7 @@ def declare(app: App, codec: Codec, clock: Callable[[], datetime]) -> Agents:
         model = read_model(name)
         _agent(agents, f"project_{name}", (model.topic,), partial(_project, agents, model))
     _watch_deadlines(agents)
+    watch_old_holds(app, tables["holds"], agents.send, clock)
     return agents
 
 

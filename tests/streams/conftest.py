@@ -90,8 +90,8 @@ def start_worker(tally_kafka: str, tmp_path: Path) -> Iterator[Callable[..., Wor
     """Starts worker processes; all of them end with the test."""
     started: list[WorkerProcess] = []
 
-    def start(index: int = 0) -> WorkerProcess:
-        worker = WorkerProcess(tally_kafka, index, tmp_path / f"worker-{index}-{len(started)}.log")
+    def start(index: int = 0, script: Path | None = None) -> WorkerProcess:
+        worker = WorkerProcess(tally_kafka, index, tmp_path / f"worker-{index}-{len(started)}.log", script)
         started.append(worker)
         return worker
 
@@ -128,11 +128,13 @@ def eventually(is_so: Callable[[], Any], what: str, within_s: float = WITHIN_S) 
 class WorkerProcess:
     """A worker as the supervisor starts it."""
 
-    def __init__(self, bootstrap: str, index: int, log_file: Path) -> None:
+    def __init__(self, bootstrap: str, index: int, log_file: Path, script: Path | None = None) -> None:
         self.port = free_ports(1)[0]
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
         self.log_file = log_file
         command = [sys.executable, "-m", "streams", "--index", str(index), "--port", str(self.port)]
+        if script is not None:
+            command = [sys.executable, str(script), str(index), str(self.port)]
         with log_file.open("wb") as out:
             self.process = subprocess.Popen(
                 command,
