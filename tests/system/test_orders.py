@@ -129,7 +129,11 @@ def test_lines_of_a_shipped_order_come_back_in_stock_and_in_money(running: Runni
     records = [json.loads(line) for line in running.tally(*refunds, "-f", "jsonl").splitlines()]
     [refund] = [record["data"] for record in records if record["aggregateId"] == order_id]
     assert refund["amount_minor"] == 4 * 255
-    assert running.status_of(order_id)["status"] == "SHIPPED"
+    shown = running.status_of(order_id)
+    assert (shown["status"], shown["returned"]) == (
+        "SHIPPED",
+        [{"line": 1, "quantity": 3}, {"line": 2, "quantity": 1}],
+    )
 
 
 def test_the_same_key_is_answered_once_and_another_body_is_refused(running: Running) -> None:
