@@ -106,7 +106,9 @@ _ALL = (
         retention_ms=COMMAND_RETENTION_MS,
     ),
     Topic(SAGAS_REPLIES, "order id", "COMMAND_ANSWERED", retention_ms=COMMAND_RETENTION_MS),
-    Topic(SAGAS_DEADLINES, "order id", "DEADLINE_PASSED, ACT_ON_SAGA", retention_ms=COMMAND_RETENTION_MS),
+    Topic(
+        SAGAS_DEADLINES, "order id", "DEADLINE_PASSED, ACT_ON_SAGA, ASK_ABOUT_HOLD", retention_ms=COMMAND_RETENTION_MS
+    ),
     Topic(ORDERS_BY_CUSTOMER_REKEY, "customer id", "ORDER_LISTED"),
     # One key a letter, compacted: a discarded letter is a tombstone.
     Topic(DEAD_LETTERS, "letter id", "DEAD_LETTERED", cleanup="compact"),

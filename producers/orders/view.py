@@ -14,7 +14,7 @@ def view_after(past: list[Message]) -> dict[str, Any] | None:
     if not past:
         return None
     order = reduce(ORDERS.evolve, (event.body for event in past), ORDERS.initial)
-    return {
+    view: dict[str, Any] = {
         "id": past[0].envelope.subject,
         "customer_id": order.customer_id,
         "lines": body_to_json(order.lines),
@@ -25,3 +25,6 @@ def view_after(past: list[Message]) -> dict[str, Any] | None:
         "created_at": to_rfc3339(past[0].envelope.recorded_at),
         "version": past[-1].envelope.version,
     }
+    if order.returned:
+        view["returned"] = [{"line": line, "quantity": units} for line, units in order.returned]
+    return view

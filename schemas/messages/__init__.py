@@ -56,6 +56,7 @@ from schemas.messages.payments import (
 )
 from schemas.messages.sagas import (
     ActOnSaga,
+    AskAboutHold,
     AskStatus,
     CommandAnswered,
     DeadlinePassed,
@@ -107,6 +108,7 @@ __all__ = [
     "ActOnDeadLetters",
     "ActOnSaga",
     "AdjustStock",
+    "AskAboutHold",
     "AskStatus",
     "AuthorisePayment",
     "CancelOrder",

@@ -122,6 +122,14 @@ class AskStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class AskAboutHold:
+    """Does the saga still need what is held of this SKU for this line? Answered by a release where it does not."""
+
+    sku: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class CommandAnswered:
     """A participant's answer to one command of a saga; `outcome` is DONE, REFUSED, TRANSIENT or UNDECIDED.
 

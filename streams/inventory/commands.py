@@ -20,6 +20,7 @@ from schemas.messages import (
 from schemas.topics import INVENTORY_EVENTS
 from streams.errors import CommandIdReused, UnexpectedMessage
 from streams.inventory.rows import Row, hold_from_row, hold_key, hold_to_row, level_from_row, level_to_row
+from streams.inventory.shortages import relieve
 from streams.inventory.stock import Decision, Hold, HoldStatus, Outcome, Stock, answer_from, decide, evolve
 from streams.outgoing import Address, Outgoing, answer, follow, wants_answer
 
@@ -74,6 +75,8 @@ def _handle_hold(command: Message, tables: InventoryTables, at: datetime) -> lis
         tables.levels[sku] = level_to_row(stock.level)
         if stock.hold is not None:
             tables.holds[key] = hold_to_row(stock.hold)
+        if isinstance(body, ShipStock):
+            out += relieve(command, stock.level, tables.holds, SOURCE, at)
     if wants_answer(envelope):
         version = stock.hold.version if stock.hold is not None else None
         out.append(_answer(command, decision, version, at))
@@ -105,6 +108,8 @@ def _handle_level(command: Message, tables: InventoryTables, at: datetime) -> li
         "version": stock.level.version,
         "recorded_at": to_rfc3339(at),
     }
+    if out:
+        out += relieve(command, stock.level, tables.holds, SOURCE, at)
     if wants_answer(envelope):
         out.append(_answer(command, decision, stock.level.version, at))
     return out

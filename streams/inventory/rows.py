@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from schemas.envelope import from_rfc3339, to_rfc3339
 from schemas.keys import SEPARATOR
 from streams.inventory.stock import Hold, HoldStatus, Level
 
@@ -34,13 +35,24 @@ def hold_to_row(hold: Hold) -> Row:
         "command_id": hold.command_id,
         "version": hold.version,
     }
-    # Few come back: the others need no room for it.
-    return row | {"returned": [list(entry) for entry in hold.returned]} if hold.returned else row
+    # What few have needs no room in the others.
+    if hold.returned:
+        row["returned"] = [list(entry) for entry in hold.returned]
+    if hold.held_at is not None:
+        row["held_at"] = to_rfc3339(hold.held_at)
+    return row
 
 
 def hold_from_row(row: Row | None) -> Hold | None:
     """The reverse."""
     if row is None:
         return None
-    returned = tuple((number, units) for number, units in row.get("returned", ()))
-    return Hold(row["quantity"], HoldStatus(row["status"]), row["reason"], row["command_id"], row["version"], returned)
+    return Hold(
+        quantity=row["quantity"],
+        status=HoldStatus(row["status"]),
+        reason=row["reason"],
+        command_id=row["command_id"],
+        version=row["version"],
+        returned=tuple((number, units) for number, units in row.get("returned", ())),
+        held_at=from_rfc3339(row["held_at"]) if "held_at" in row else None,
+    )

@@ -7,6 +7,7 @@ fence, inbox and lock in one (Seata's TCC fence): a repeated, late or empty comm
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -91,6 +92,7 @@ class Hold:
     """What one order line has, had or may never have of the SKU; `command_id` made it, `version` changed it last.
 
     `returned` is what came back of it once it was shipped: (number of the return, units). Each number is a fence.
+    `held_at` is when it was reserved, while it is held; None also for one that an older version reserved.
     """
 
     quantity: int
@@ -99,6 +101,7 @@ class Hold:
     command_id: str
     version: int
     returned: tuple[tuple[int, int], ...] = ()
+    held_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +158,9 @@ def evolve(stock: Stock, event: Message) -> Stock:
         return Stock(level, stock.hold)
     reason = getattr(body, "reason", None)
     if stock.hold is None:
-        return Stock(level, Hold(body.quantity, status, reason, envelope.causation_id, version))
-    return Stock(level, replace(stock.hold, status=status, reason=reason, version=version))
+        held_at = envelope.recorded_at if status is HoldStatus.HELD else None
+        return Stock(level, Hold(body.quantity, status, reason, envelope.causation_id, version, held_at=held_at))
+    return Stock(level, replace(stock.hold, status=status, reason=reason, version=version, held_at=None))
 
 
 _STATUS_AFTER = {

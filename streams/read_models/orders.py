@@ -30,6 +30,8 @@ def key(event: Message) -> str:
 def evolve(row: Row | None, event: Message) -> Row | None:
     """The row after an event of an order; None for one that it has already.
 
+    `returned`, units by line, is there once something came back.
+
     Raises UnexpectedMessage, HistoryGap and HistoryForked.
     """
     body, envelope = event.body, event.envelope
@@ -50,6 +52,15 @@ def evolve(row: Row | None, event: Message) -> Row | None:
         }
     elif row is None:
         raise HistoryGap(f"orders/{envelope.subject} has no ORDER_CREATED", envelope.version or 0, 1)
+    elif isinstance(body, OrderLinesReturned):
+        row = {**row, "returned": _with_returned(row.get("returned", []), body)}
     elif status := _STATUS_AFTER.get(type(body)):
         row = {**row, "status": status, "reason": getattr(body, "reason", None)}
     return {**row, "version": envelope.version, "event_id": envelope.id}
+
+
+def _with_returned(before: list[Row], body: OrderLinesReturned) -> list[Row]:
+    units = {entry["line"]: entry["quantity"] for entry in before}
+    for line in body.lines:
+        units[line.line] = units.get(line.line, 0) + line.quantity
+    return [{"line": line, "quantity": quantity} for line, quantity in sorted(units.items())]

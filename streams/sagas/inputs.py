@@ -8,6 +8,7 @@ from datetime import datetime
 from schemas.envelope import Envelope, Message, derive_id
 from schemas.messages import (
     ActOnSaga,
+    AskAboutHold,
     AskStatus,
     CommandAnswered,
     DeadlinePassed,
@@ -23,6 +24,7 @@ from schemas.topics import AUDIT_TRAIL, SAGAS_DEADLINES, SAGAS_EVENTS
 from streams.errors import UnexpectedMessage
 from streams.outgoing import SAGA_SOURCE, Address, Outgoing, follow
 from streams.sagas.engine.folding import stamp
+from streams.sagas.holds import answer_hold
 from streams.sagas.order import Command, decide
 from streams.sagas.state import OrderSaga, Row, from_row, to_row
 
@@ -36,6 +38,7 @@ INPUTS = (
     CommandAnswered,
     DeadlinePassed,
     ActOnSaga,
+    AskAboutHold,
 )
 
 
@@ -58,6 +61,8 @@ class SagaInputs:
         before = self._sagas.get(order_id)
         if before is None:
             before = self._sagas[order_id] = from_row(self._rows.get(order_id))
+        if isinstance(message.body, AskAboutHold):
+            return answer_hold(before, message, self._at)
         decision = decide(before, message, self._at)
         if not decision.events:
             return []

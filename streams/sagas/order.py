@@ -36,7 +36,7 @@ from streams.sagas.engine import deciding, folding
 from streams.sagas.engine.acting import act
 from streams.sagas.engine.deciding import TIMED_OUT, Draft, hear, pass_deadline
 from streams.sagas.engine.folding import DONE
-from streams.sagas.state import CONFIRMED, CREATED, NO_LINE, OrderSaga, Status
+from streams.sagas.state import CONFIRMED, CREATED, NO_LINE, SHIPPED, OrderSaga, Status
 from streams.sagas.steps import CANCEL, ORDER_SAGA
 
 __all__ = ["Command", "Decision", "TIMED_OUT", "decide", "evolve", "initial"]
@@ -110,7 +110,7 @@ def _start(draft: Draft[OrderSaga], created: OrderCreated) -> None:
 def _take_back(draft: Draft[OrderSaga], returned: OrderLinesReturned, version: int) -> None:
     """Notes what came back; `version` is that of the order's event, by which a repeat is known."""
     saga = draft.saga
-    if version <= saga.returned_at or saga.status is Status.COMPENSATING:
+    if saga.order_status != SHIPPED or version <= saga.returned_at:
         return
     lines = tuple(
         SagaReturnedLine(number, line.line, line.sku or "", line.quantity)

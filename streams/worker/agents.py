@@ -30,6 +30,7 @@ from streams.read_models.orders_by_customer import rekey
 from streams.read_models.table_of_tables import ReadModel, read_model
 from streams.sagas.deadlines import Deadlines, Inputs, Offsets
 from streams.sagas.inputs import SagaInputs
+from streams.worker.old_holds import watch_old_holds
 from streams.worker.parking import TABLE as WAITING
 from streams.worker.parking import Parking
 from streams.worker.redriving import Redriving
@@ -136,6 +137,7 @@ def declare(app: App, codec: Codec, clock: Callable[[], datetime]) -> Agents:
     redriving = Redriving(parking, agents.try_again)
     _agent(agents, "redrive_letters", (DEAD_LETTERS_COMMANDS,), partial(_redrive_letters, agents, redriving))
     _watch_deadlines(agents)
+    watch_old_holds(app, tables["holds"], agents.send, clock)
     app.on_commit(parking.committed)
     app.on_partitions_restored(parking.restored)
     app.on_partitions_dropped(parking.dropped)

@@ -19,7 +19,10 @@ def orders(histories: Histories) -> Iterator[tuple[str, Row]]:
             {"line": line, "sku": sku, "quantity": quantity, "unit_price_minor": price}
             for line, sku, quantity, price in order.lines
         ]
-        yield order_id, {**_listed(order_id, order), "customer_id": order.customer_id, "lines": lines}
+        row: Row = {**_listed(order_id, order), "customer_id": order.customer_id, "lines": lines}
+        if order.returned:
+            row["returned"] = [{"line": line, "quantity": units} for line, units in sorted(order.returned.items())]
+        yield order_id, row
 
 
 def orders_by_customer(histories: Histories) -> Iterator[tuple[str, Row]]:

@@ -187,7 +187,8 @@ class Player:
                 self.ledger.counts["cancellations of rejected orders"] += 1
                 return
             self.ledger.counts["cancellations after shipping"] += 1
-            await self._take_back(act.number, order_id, act.lines)
+            if await self._leave(order_id):
+                await self._take_back(act.number, order_id, act.lines)
         finally:
             self._side.release()
 

@@ -27,6 +27,13 @@ def stock(running: Running, sku: str) -> dict[str, int]:
     return {name: found[name] for name in ("on_hand", "reserved", "available")}
 
 
+def saga(running: Running, order_id: str) -> dict[str, Any]:
+    with running.client() as client:
+        found = client.get(f"/tables/order_sagas/{order_id}")
+    value: dict[str, Any] = found.json()["value"] if found.status_code == 200 else {}
+    return value
+
+
 def test_an_order_goes_through_every_hop_and_is_confirmed(running: Running) -> None:
     running.receive("hop-a", 10)
     running.receive("hop-b", 10)
@@ -79,6 +86,30 @@ def test_a_confirmed_order_ships_and_another_is_cancelled(running: Running) -> N
     wait_for(lambda: stock(running, "ship") == left, 10, "shipping and release")
 
 
+def test_an_order_is_cancelled_at_once_when_confirmed_and_when_its_money_was_taken(running: Running) -> None:
+    running.receive("undone", 20)
+    ids = [placed(running, order(("undone", 3))) for _ in range(3)]
+    with running.client() as client:
+
+        def cancel(order_id: str) -> None:
+            headers = {"Idempotency-Key": uuid.uuid4().hex}
+            assert client.post(f"/orders/{order_id}/cancel", headers=headers).status_code == 202
+
+        cancel(ids[0])
+        running.wait_status(ids[1], "CONFIRMED")
+        cancel(ids[1])
+        wait_for(lambda: saga(running, ids[2]).get("outcome") == "CONFIRMED", 20, "the capture")
+        cancel(ids[2])
+        for order_id in ids:
+            wait_for(
+                lambda id_=order_id: saga(running, id_).get("outcome") == "CANCELLED", 30, f"the end of {order_id}"
+            )
+    assert stock(running, "undone") == {"on_hand": 20, "reserved": 0, "available": 20}
+    read = running.tally("consume", "payments.events", "-k", ids[2], "-o", "beginning", "-e", "-f", "jsonl")
+    types = [record["type"] for record in map(json.loads, read.splitlines()) if record["aggregateId"] == ids[2]]
+    assert types[-2:] == ["PAYMENT_CAPTURED", "PAYMENT_REFUNDED"]
+
+
 def test_lines_of_a_shipped_order_come_back_in_stock_and_in_money(running: Running) -> None:
     running.receive("back", 10)
     order_id = placed(running, order(("back", 4), ("back", 2)))
@@ -92,11 +123,17 @@ def test_lines_of_a_shipped_order_come_back_in_stock_and_in_money(running: Runni
     assert (too_much.status_code, too_much.json()["reason"]) == (409, "RETURNED_TOO_MUCH")
     left = {"on_hand": 8, "reserved": 0, "available": 8}
     wait_for(lambda: stock(running, "back") == left, 20, "the goods that came back")
-    refunded = ("consume", "payments.events", "-k", order_id, "--type", "PAYMENT_REFUNDED", "-e", "-f", "jsonl")
-    wait_for(lambda: running.tally(*refunded) != "", 20, "the refund")
-    [record] = [json.loads(line) for line in running.tally(*refunded).splitlines()]
-    assert record["data"]["amount_minor"] == 4 * 255
-    assert running.status_of(order_id)["status"] == "SHIPPED"
+    wait_for(lambda: saga(running, order_id).get("returned") == [4, 2], 20, "the return")
+    wait_for(lambda: saga(running, order_id)["outcome"] == "SHIPPED", 20, "the refund")
+    refunds = ("consume", "payments.events", "-k", order_id, "--type", "PAYMENT_REFUNDED", "-o", "beginning", "-e")
+    records = [json.loads(line) for line in running.tally(*refunds, "-f", "jsonl").splitlines()]
+    [refund] = [record["data"] for record in records if record["aggregateId"] == order_id]
+    assert refund["amount_minor"] == 4 * 255
+    shown = running.status_of(order_id)
+    assert (shown["status"], shown["returned"]) == (
+        "SHIPPED",
+        [{"line": 1, "quantity": 3}, {"line": 2, "quantity": 1}],
+    )
 
 
 def test_the_same_key_is_answered_once_and_another_body_is_refused(running: Running) -> None:

@@ -8,7 +8,9 @@ A saga of your own takes three things; the order saga (`streams.sagas.steps`, `o
    it, which must be harmless when it comes late, twice or before its step. After the PIVOT nothing is undone unless the
    arbiter says so; what follows is RETRIABLE. `give_up` names the compensation that asks the arbiter to give up.
    A step with `parts` fans out: one command a part, all at once. One with `applies` is left out where that says no,
-   so that two kinds of pivot stand side by side.
+   so that two kinds of pivot stand side by side. `afterwards` are steps that events start once the saga has ended; one
+   that recurs starts by itself as often as your state has parts for it: your `moved` adds them, opens the saga again
+   and takes away what was answered, and each part has a number that no other ever has.
 3. A `decide` of a few lines that turns your inputs into acts of a `Draft` (say, answer, start) and ends with `go_on`.
 
 State is the fold of the saga's own events (`engine.folding`), inputs may come repeated and in any order, time comes in

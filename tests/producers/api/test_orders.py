@@ -170,6 +170,8 @@ def test_lines_of_a_shipped_order_come_back_with_a_token_and_once_a_key(api: Any
     events = api.client.get(f"/orders/{order_id}/events").json()
     lines = [{"line": 1, "quantity": 2, "sku": "85123A"}]
     assert [event["data"] for event in events][3:] == [{"lines": lines, "refund_minor": 510}]
+    then = api.client.get(f"/orders/{order_id}?version=4").json()
+    assert (then["status"], then["returned"]) == ("SHIPPED", [{"line": 1, "quantity": 2}])
 
 
 def test_a_return_of_too_much_or_of_nothing_that_was_ordered_is_409(api: Any) -> None:

@@ -67,10 +67,12 @@ def test_an_order_changes_its_status_and_keeps_the_rest() -> None:
     assert row["customer_id"] == "customer"
 
 
-def test_returned_lines_leave_the_status() -> None:
-    bodies = (CREATED, OrderConfirmed(), OrderShipped(), OrderLinesReturned((ReturnedLine(1, 1),)))
-    row = _fold(orders.evolve, _order(*bodies))
-    assert (row["status"], row["version"]) == ("SHIPPED", 4)
+def test_returned_lines_leave_the_status_and_are_summed_by_line() -> None:
+    lines = (ReturnedLine(2, 1, "B"), ReturnedLine(1, 1, "A")), (ReturnedLine(1, 2, "A"),)
+    returns = [OrderLinesReturned(each, 0) for each in lines]
+    row = _fold(orders.evolve, _order(CREATED, OrderConfirmed(), OrderShipped(), *returns))
+    assert (row["status"], row["version"]) == ("SHIPPED", 5)
+    assert row["returned"] == [{"line": 1, "quantity": 3}, {"line": 2, "quantity": 1}]
 
 
 def test_a_version_that_the_row_has_is_dropped() -> None:

@@ -16,6 +16,7 @@ from schemas.messages import (
     AdjustStock,
     AskStatus,
     AuthorisePayment,
+    CancelOrder,
     CapturePayment,
     CommandAnswered,
     ConfirmOrder,
@@ -90,6 +91,7 @@ class World:
     returned: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     refunds: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
     answers: dict[str, CommandAnswered] = field(default_factory=dict)
+    cancelled_for: set[str] = field(default_factory=set)
     folded: Folded = field(default_factory=Folded)
     units: int = 0
 
@@ -157,7 +159,7 @@ class World:
             return
         if id_ not in self.answers:
             # A participant that is not well for a while: nothing was done, and it says so.
-            unwell = self.rng.random() < 0.05
+            unwell = not isinstance(asked, CancelOrder) and self.rng.random() < 0.05
             outcome, reason = ("TRANSIENT", "NOT_WELL") if unwell else act(order_id, command.body)
             number = getattr(command.body, "number", None)
             self.answers[id_] = CommandAnswered(id_, command.envelope.type, outcome, reason, number)
@@ -184,6 +186,9 @@ class World:
                 self.append_order(order_id, OrderRejected(body.reason), "REJECTED")
             elif status != "REJECTED":
                 return "REFUSED", status
+        elif isinstance(body, CancelOrder) and status in ("CREATED", "CONFIRMED"):
+            self.cancelled_for.add(body.reason)
+            self.append_order(order_id, OrderCancelled(body.reason), "CANCELLED")
         return "DONE", None
 
     def _payment_command(self, order_id: str, body: Any) -> tuple[str, str | None]:
@@ -376,7 +381,7 @@ def _check(world: World) -> None:
             held[key.split("\x1f")[0]] += row["quantity"] if row["status"] == "HELD" else 0
     for sku, level in world.stock.levels.items():
         assert level["reserved"] == held[sku]
-        assert level["on_hand"] >= 0
+        assert level["on_hand"] >= level["reserved"], f"{sku} is still short: {level}"
 
 
 def _check_units(world: World) -> None:
@@ -420,11 +425,13 @@ def test_every_order_ends_and_the_stock_balances_whatever_happens_in_between(kin
         lost += world.lost
         for status, _version in world.orders.values():
             outcomes[status] += 1
+        outcomes["short"] += len(world.cancelled_for)
         outcomes["returned"] += sum(map(len, world.returned.values()))
     # A simulation in which something never happens shows nothing about it.
     assert set(outcomes) >= {"CONFIRMED", "REJECTED", "CANCELLED", "SHIPPED"}
     assert lost > runs
     assert outcomes["returned"]
+    assert outcomes["short"]
 
 
 @pytest.mark.slow

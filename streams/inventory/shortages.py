@@ -1,0 +1,60 @@
+"""What follows from a shortage: of what is held and not there, the newest holds give way first.
+
+Their orders are cancelled rather than their holds released: an order that is confirmed keeps its hold until its own
+events say that it is given up (design 3.18), and then its saga releases all its lines and gives the money back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from schemas.envelope import Message, derive_id
+from schemas.keys import SEPARATOR
+from schemas.messages import CancelOrder
+from schemas.topics import ORDERS_COMMANDS
+from streams.inventory.rows import Row, hold_from_row
+from streams.inventory.stock import Hold, HoldStatus, Level
+from streams.outgoing import Address, Outgoing, follow
+
+STOCK_SHORTAGE = "STOCK_SHORTAGE"
+
+
+def relieve(cause: Message, level: Level, holds: Mapping[str, Row], source: str, at: datetime) -> list[Outgoing]:
+    """A cancellation for each order that has to give way, newest first; none where all that is held is there.
+
+    An order is asked under one id for ever: to ask again, after the next adjustment, changes nothing. One that was
+    shipped meanwhile refuses; its goods leave, and the count is explained then.
+    """
+    missing = level.reserved - level.on_hand
+    if missing <= 0:
+        return []
+    sku = cause.envelope.subject
+    out = []
+    for order_id in giving_way(_held(sku, holds), missing):
+        to = Address(source, "orders", order_id)
+        id_ = derive_id(order_id, STOCK_SHORTAGE, sku)
+        out.append(Outgoing(ORDERS_COMMANDS, follow(cause.envelope, id_, to, CancelOrder(STOCK_SHORTAGE), at)))
+    return out
+
+
+def giving_way(held: Iterable[tuple[str, Hold]], missing: int) -> list[str]:
+    """Orders, each once, whose holds cover `missing` units: those that were reserved last, first."""
+    orders: dict[str, None] = {}
+    for order_id, hold in sorted(held, key=lambda entry: entry[1].version, reverse=True):
+        if missing <= 0:
+            break
+        orders[order_id] = None
+        missing -= hold.quantity
+    return list(orders)
+
+
+def _held(sku: str, holds: Mapping[str, Row]) -> list[tuple[str, Hold]]:
+    """All holds of a SKU that are held, with their orders; a walk over the partition, for an event that is rare."""
+    prefix, found = f"{sku}{SEPARATOR}", []
+    for key in holds:
+        if key.startswith(prefix):
+            hold = hold_from_row(holds[key])
+            if hold is not None and hold.status is HoldStatus.HELD:
+                found.append((key.split(SEPARATOR)[1], hold))
+    return found
