@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -26,7 +26,9 @@ from streams.read_models.orders_by_customer import rekey
 from streams.read_models.table_of_tables import ReadModel, read_model
 from streams.sagas.deadlines import Deadlines, Inputs, Offsets
 from streams.sagas.inputs import SagaInputs
+from streams.sagas.listing import SagaList
 from streams.worker.letters import REFUSED
+from streams.worker.saga_pass import SagaPass
 
 # How often the worker looks for sagas that are due: the precision of deadlines.
 DEADLINE_INTERVAL_S = 0.5
@@ -39,13 +41,14 @@ Handler = Callable[[Batch], None]
 
 @dataclass(frozen=True, slots=True)
 class Agents:
-    """What the agents share: the app, its tables by name, codec, clock and the deadlines of the sagas."""
+    """What the agents share: the app, its tables by name, codec, clock, the deadlines and the list of the sagas."""
 
     app: App
     tables: dict[str, Any]
     codec: Codec
     clock: Callable[[], datetime]
     deadlines: Deadlines
+    sagas: SagaList
 
     def send(self, outgoing: list[Outgoing]) -> None:
         """Into the batch's transaction; the record's timestamp is the message's recorded_at."""
@@ -66,13 +69,14 @@ class Agents:
 def declare(app: App, codec: Codec, clock: Callable[[], datetime]) -> Agents:
     """Tables, agents and timer of the whole worker, registered with the app."""
     tables = {name: app.Table(name) for name in TABLES}
-    agents = Agents(app, tables, codec, clock, Deadlines())
+    agents = Agents(app, tables, codec, clock, Deadlines(), SagaList())
     _agent(agents, "reserve_stock", (INVENTORY_COMMANDS,), partial(_reserve_stock, agents))
     _agent(agents, "orchestrate_orders", SAGA_TOPICS, partial(_orchestrate_orders, agents))
     _agent(agents, "project_orders", (ORDERS_EVENTS,), partial(_project_orders, agents))
     for name in ("orders_by_customer", "stock"):
         model = read_model(name)
         _agent(agents, f"project_{name}", (model.topic,), partial(_project, agents, model))
+    _watch_sagas(agents)
     _watch_deadlines(agents)
     return agents
 
@@ -98,6 +102,7 @@ def _orchestrate_orders(agents: Agents, batch: Batch) -> None:
     inputs = SagaInputs(agents.tables["order_sagas"].partition(batch.partition), agents.clock())
     agents.each(batch, lambda message: agents.send(inputs.handle(message)))
     inputs.save()
+    agents.sagas.changing(batch.partition, agents.tables["order_sagas"].committed(batch.partition), inputs.changed)
     agents.deadlines.note(batch.partition, inputs.changed.values())
 
 
@@ -127,19 +132,29 @@ def _project(agents: Agents, model: ReadModel, batch: Batch) -> None:
     agents.each(batch, act)
 
 
-def _watch_deadlines(agents: Agents) -> None:
-    app, deadlines, table = agents.app, agents.deadlines, agents.tables["order_sagas"]
-    inputs = _inputs(app)
+def _watch_sagas(agents: Agents) -> None:
+    app, table = agents.app, agents.tables["order_sagas"]
+    rows = SagaPass(table, agents.deadlines, agents.sagas)
 
     @app.on_partitions_restored
-    def restore(partitions: set[int]) -> None:
+    def begin(partitions: set[int]) -> None:
         for partition in partitions:
-            deadlines.restore(partition, table.partition(partition))
+            rows.begin(partition)
 
     @app.on_partitions_dropped
     def drop(partitions: set[int]) -> None:
         for partition in partitions:
-            deadlines.drop(partition)
+            rows.drop(partition)
+
+    @app.on_commit
+    def changed(name: str, partition: int, order_ids: Collection[Any]) -> None:
+        if name == table.name:
+            agents.sagas.changed(partition, table.committed(partition), order_ids)
+
+
+def _watch_deadlines(agents: Agents) -> None:
+    app, deadlines, table = agents.app, agents.deadlines, agents.tables["order_sagas"]
+    inputs = _inputs(app)
 
     @app.batch_timer(DEADLINE_INTERVAL_S)
     async def fire_deadlines() -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from heapq import merge, nlargest
+from heapq import merge
 from itertools import islice
 from typing import Any
 
-from faust_rdkafka import App, partition_of
+from faust_rdkafka import partition_of
 from schemas.keys import SEPARATOR, is_under, routing_key
 from schemas.topics import PARTITIONS
-from streams.sagas.state import Status, from_row
+from streams.sagas.state import from_row
+from streams.worker.agents import Agents
 
 PAGE_LIMIT_DEFAULT = 100
 PAGE_LIMIT_MAX = 1000
@@ -66,8 +67,9 @@ class Freshness:
 class Reader:
     """Reads of one worker's tables; raises Recovering, NotOurs, NoSuchTable."""
 
-    def __init__(self, app: App, tables: dict[str, Any], worker: str) -> None:
-        self._app, self._tables, self._worker = app, tables, worker
+    def __init__(self, agents: Agents, worker: str) -> None:
+        self._app, self._tables, self._listed = agents.app, agents.tables, agents.sagas
+        self._worker = worker
         self.freshness = Freshness()
 
     def tables(self) -> list[Row]:
@@ -108,15 +110,12 @@ class Reader:
 
     def sagas(self, state: str | None, limit: int) -> list[Row]:
         """The newest sagas, of one state where that is asked for."""
-        table = self._table("order_sagas")
-        rows = (
-            (partition, row)
-            for partition in sorted(table.partitions_owned())
-            for row in table.committed(partition).values()
-            if state is None or _summary(row) == state
-        )
-        newest = nlargest(limit, rows, key=lambda entry: (entry[1]["started_at"] or "", entry[1]["order_id"]))
-        return [self.saga(row, partition) for partition, row in newest]
+        table, found = self._table("order_sagas"), []
+        for partition, order_id in self._listed.newest(state, limit):
+            row = table.committed(partition).get(order_id)
+            if row is not None:
+                found.append(self.saga(row, partition))
+        return found
 
     def saga(self, row: Row, partition: int) -> Row:
         """A saga as people see it: what it waits for, what was refused, when it is due next."""
@@ -170,9 +169,3 @@ def _scan(table: Any, partition: int, prefix: str, after: str | None) -> Iterato
 
 def _key(found: Found) -> str:
     return found.key
-
-
-def _summary(row: Row) -> str:
-    if row["status"] == Status.ENDED:
-        return str(row["outcome"])
-    return from_row(row).summary
