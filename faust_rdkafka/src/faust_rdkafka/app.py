@@ -138,7 +138,7 @@ class App(faust.App):
         consumer = super()._new_consumer()
         consumer.batches.timers = self._timers
         consumer.batches.probation = Probation(self._mark)
-        consumer.batches.on_commit = self._commit_hooks
+        consumer.batches.commits.hooks = self._commit_hooks
         return consumer
 
     async def on_stop(self) -> None:
