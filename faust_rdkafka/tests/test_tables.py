@@ -56,6 +56,10 @@ async def test_rows_are_there_again_after_a_restart(broker: Any, running: Any, t
             total = sum(range(500)) + (2 if more == 2 else 5)
             await eventually(lambda table=table, total=total: sum(table.values()) == total)
             assert sum(len(table.committed(number)) for number in table.partitions_owned()) == 50
+            noted = [table.snapshot(number) for number in table.partitions_owned()]
+            broker.send(source, ("k1", 1), ("k1", -1), ("new", 7), ("new", None))
+            await eventually(lambda app=app: app.stats.records >= 505 or app.lag().records == 0)
+            assert sum(row for pairs in noted for _, row in pairs) == total
     assert restored[0] == 0
     assert restored[1] == 0 if store == "rocksdb://" else restored[1] >= 50
 

@@ -147,8 +147,10 @@ def give_back_to_wallet(
     """Whose wallet gets its money back, and the event that says so; None where no wallet paid."""
     if payment.status != CAPTURED or not payment.reference.startswith(WALLET_PREFIX):
         return None
-    is_part = isinstance(command, RefundPayment)
-    amount_minor, number = (command.amount_minor, command.number) if is_part else (payment.left_minor, None)
+    if isinstance(command, RefundPayment):
+        amount_minor, number = command.amount_minor, command.number
+    else:
+        amount_minor, number = payment.left_minor, None
     told = (payment_id, amount_minor, payment.currency, payment.reference)
     return payment.reference.removeprefix(WALLET_PREFIX), PaymentRefunded(*told, command.reason, number)
 

@@ -25,6 +25,10 @@ _SIZE = struct.Struct(">I")
 _POSITION, _EVENT = b"p", b"e"
 # An id from a header that is longer than any of ours would be somebody else's.
 ID_BYTES_MAX = 4_096
+# RocksDB's own would be 64 MB, and as many files as there are.
+WRITE_BUFFER_BYTES = 16 << 20
+OPEN_FILES_MAX = 128
+LOG_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,11 @@ class HistoryIndex:
     def __init__(self, folder: Path) -> None:
         options = Options(raw_mode=True)
         options.create_if_missing(True)
+        options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+        options.set_max_open_files(OPEN_FILES_MAX)
+        options.set_max_log_file_size(LOG_BYTES_MAX)
+        options.set_keep_log_file_num(2)
+        options.set_stats_dump_period_sec(0)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._store = Rdict(str(folder), options)

@@ -20,7 +20,7 @@ from streams.letters.kept import Kept, from_row, to_row
 LANE_RECORDS_MAX = 10_000
 PAUSES_AT = LANE_RECORDS_MAX - 2_000
 
-_HEAD, _RECORD = f"head{SEPARATOR}", f"record{SEPARATOR}"
+HEADS, _RECORD = f"head{SEPARATOR}", f"record{SEPARATOR}"
 _NUMBER_DIGITS = 10
 
 Row = dict[str, Any]
@@ -34,12 +34,12 @@ def lane_of(agent: str, depends_on: str) -> str:
 
 def head_key(lane: str) -> str:
     """Key of a lane's head."""
-    return _HEAD + lane
+    return HEADS + lane
 
 
 def lane_of_head(key: str) -> str | None:
     """The lane of a head's key; None for the key of a record."""
-    return key[len(_HEAD) :] if key.startswith(_HEAD) else None
+    return key[len(HEADS) :] if key.startswith(HEADS) else None
 
 
 class Lanes:

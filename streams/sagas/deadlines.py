@@ -1,4 +1,7 @@
-"""Which sagas are due: a heap of deadlines per partition, rebuilt from the rows of `order_sagas`.
+"""Which sagas are due: a heap of deadlines per partition, made anew from the rows of `order_sagas`.
+
+Deadlines of rows that have changed since are found void when they come up, and twice the same one is sent under one id:
+so the rows may be gone through in pieces while batches change them.
 
 A deadline fires in three steps (design 3.15), so that an outage of ours never cancels what was answered in time:
 1. its moment comes, and the end offsets of the saga's inputs in that partition are noted;
@@ -62,11 +65,15 @@ class Deadlines:
     def __init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
 
-    def restore(self, partition: int, rows: Rows) -> None:
-        """Starts anew from the rows of a partition."""
-        heap = [Entry(due_at, order_id, step, due_at) for order_id, row in rows.items() for step, due_at in due_of(row)]
-        heapq.heapify(heap)
-        self._partitions[partition] = _Partition(heap)
+    def begin(self, partition: int) -> None:
+        """Starts anew with nothing."""
+        self._partitions[partition] = _Partition()
+
+    def add(self, partition: int, entries: Iterable[Entry]) -> None:
+        """Takes up deadlines of rows that are there."""
+        heap = self._partitions[partition].heap
+        for entry in entries:
+            heapq.heappush(heap, entry)
 
     def drop(self, partition: int) -> None:
         """Forgets a partition."""
@@ -96,6 +103,11 @@ class Deadlines:
                     out.append(deadline_passed(saga, entry.step, entry.due_at, now))
                     heapq.heappush(known.heap, entry._replace(at=now + RESEND_AFTER))
         return out
+
+
+def entries_of(row: Row) -> tuple[Entry, ...]:
+    """The deadlines of a saga's row."""
+    return tuple(Entry(due_at, row["order_id"], step, due_at) for step, due_at in due_of(row))
 
 
 def _pop_due(heap: list[Entry], rows: Rows, now: datetime) -> list[Entry]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -30,10 +30,12 @@ from streams.read_models.orders_by_customer import rekey
 from streams.read_models.table_of_tables import ReadModel, read_model
 from streams.sagas.deadlines import Deadlines, Inputs, Offsets
 from streams.sagas.inputs import SagaInputs
+from streams.sagas.listing import SagaList
 from streams.worker.old_holds import watch_old_holds
 from streams.worker.parking import TABLE as WAITING
 from streams.worker.parking import Parking
 from streams.worker.redriving import Redriving
+from streams.worker.saga_pass import SagaPass
 
 # How often the worker looks for sagas that are due: the precision of deadlines.
 DEADLINE_INTERVAL_S = 0.5
@@ -60,13 +62,14 @@ Begin = Callable[[int], Work]
 
 @dataclass(frozen=True, slots=True)
 class Agents:
-    """What the agents share: the app, its tables by name, codec, clock, the sagas' deadlines and what is set aside."""
+    """What the agents share: the app, its tables by name, codec, clock, deadlines and list of the sagas, what is set aside."""
 
     app: App
     tables: dict[str, Any]
     codec: Codec
     clock: Callable[[], datetime]
     deadlines: Deadlines
+    sagas: SagaList
     parking: Parking
     begin_by_agent: dict[str, Begin] = field(default_factory=dict)
 
@@ -127,7 +130,7 @@ def declare(app: App, codec: Codec, clock: Callable[[], datetime]) -> Agents:
     """Tables, agents and timer of the whole worker, registered with the app."""
     tables = {name: app.Table(name) for name in TABLES}
     parking = Parking(app, tables[WAITING], codec, clock)
-    agents = Agents(app, tables, codec, clock, Deadlines(), parking)
+    agents = Agents(app, tables, codec, clock, Deadlines(), SagaList(), parking)
     _agent(agents, "reserve_stock", (INVENTORY_COMMANDS,), partial(_reserve_stock, agents))
     _agent(agents, ORCHESTRATE, SAGA_TOPICS, partial(_orchestrate_orders, agents))
     _agent(agents, "project_orders", (ORDERS_EVENTS,), partial(_project_orders, agents))
@@ -136,6 +139,7 @@ def declare(app: App, codec: Codec, clock: Callable[[], datetime]) -> Agents:
         _agent(agents, f"project_{name}", (model.topic,), partial(_project, agents, model))
     redriving = Redriving(parking, agents.try_again)
     _agent(agents, "redrive_letters", (DEAD_LETTERS_COMMANDS,), partial(_redrive_letters, agents, redriving))
+    _watch_sagas(agents)
     _watch_deadlines(agents)
     watch_old_holds(app, tables["holds"], agents.send, clock)
     app.on_commit(parking.committed)
@@ -170,10 +174,12 @@ def _reserve_stock(agents: Agents, partition: int) -> Work:
 
 
 def _orchestrate_orders(agents: Agents, partition: int) -> Work:
-    inputs = SagaInputs(agents.tables["order_sagas"].partition(partition), agents.clock())
+    table = agents.tables["order_sagas"]
+    inputs = SagaInputs(table.partition(partition), agents.clock())
 
     def end() -> None:
         inputs.save()
+        agents.sagas.changing(partition, table.committed(partition), inputs.changed)
         agents.deadlines.note(partition, inputs.changed.values())
 
     return Work(lambda message: agents.send(inputs.handle(message)), end)
@@ -209,19 +215,29 @@ def _redrive_letters(agents: Agents, redriving: Redriving, partition: int) -> Wo
     return Work(lambda message: agents.send(redriving.handle(message, partition)))
 
 
-def _watch_deadlines(agents: Agents) -> None:
-    app, deadlines, table = agents.app, agents.deadlines, agents.tables["order_sagas"]
-    inputs = _inputs(app)
+def _watch_sagas(agents: Agents) -> None:
+    app, table = agents.app, agents.tables["order_sagas"]
+    rows = SagaPass(table, agents.deadlines, agents.sagas)
 
     @app.on_partitions_restored
-    def restore(partitions: set[int]) -> None:
+    def begin(partitions: set[int]) -> None:
         for partition in partitions:
-            deadlines.restore(partition, table.partition(partition))
+            rows.begin(partition)
 
     @app.on_partitions_dropped
     def drop(partitions: set[int]) -> None:
         for partition in partitions:
-            deadlines.drop(partition)
+            rows.drop(partition)
+
+    @app.on_commit
+    def changed(name: str, partition: int, order_ids: Collection[Any]) -> None:
+        if name == table.name:
+            agents.sagas.changed(partition, table.committed(partition), order_ids)
+
+
+def _watch_deadlines(agents: Agents) -> None:
+    app, deadlines, table = agents.app, agents.deadlines, agents.tables["order_sagas"]
+    inputs = _inputs(app)
 
     @app.batch_timer(DEADLINE_INTERVAL_S)
     async def fire_deadlines() -> None:

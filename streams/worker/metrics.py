@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from faust_rdkafka import App
-from streams.letters.lanes import lane_of_head
-from streams.sagas.state import Status
+from streams.letters.lanes import HEADS
+from streams.worker.agents import Agents
 from streams.worker.parking import TABLE as WAITING
 from streams.worker.waiting import Waiters
 
@@ -24,8 +21,9 @@ _GAUGES = frozenset({"restore_records", "restore_total", "restoring"})
 class WorkerMetrics(Collector):
     """Collects at scrape time; nothing is counted twice."""
 
-    def __init__(self, app: App, tables: dict[str, Any], waiters: Waiters) -> None:
-        self._app, self._tables, self._waiters = app, tables, waiters
+    def __init__(self, agents: Agents, waiters: Waiters) -> None:
+        self._app, self._tables, self._listed = agents.app, agents.tables, agents.sagas
+        self._waiters = waiters
 
     def collect(self) -> Iterator[Metric]:
         """All metrics of this worker."""
@@ -49,13 +47,8 @@ class WorkerMetrics(Collector):
         return rows
 
     def _sagas(self) -> Metric:
-        table = self._tables["order_sagas"]
-        counts: Counter[str] = Counter()
-        for partition in table.partitions_owned():
-            for row in table.committed(partition).values():
-                counts[row["outcome"] if row["status"] == Status.ENDED else row["status"]] += 1
         sagas = GaugeMetricFamily("tally_sagas", "sagas by state", labels=["state"])
-        for state, count in counts.items():
+        for state, count in self._listed.counts().items():
             sagas.add_metric([state], count)
         return sagas
 
@@ -65,8 +58,7 @@ class WorkerMetrics(Collector):
         heads = [
             row["count"]
             for partition in table.partitions_owned()
-            for key, row in table.committed(partition).items()
-            if lane_of_head(key) is not None
+            for _, row in table.committed(partition).prefix(HEADS)
         ]
         lanes.add_metric([], len(heads))
         yield lanes

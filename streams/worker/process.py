@@ -29,6 +29,9 @@ from streams.worker.web import Pages, serve
 # A batch of this many orders of 25 lines is a transaction of some 15,000 records, and the loop answers
 # queries again after a fraction of a second.
 BATCH_RECORDS_MAX = 500
+# Decoded rows in memory of a partition of a table: what orders in flight touch, many times over. An order of 25 lines
+# is some 10 KB, so all tables of four partitions together stay below 150 MB, however large they are on disk.
+STORE_CACHE_ROWS = 2_000
 # How often the worker compares what it has read with what there is.
 FRESHNESS_INTERVAL_S = 1.0
 # Rows live long and hold no cycles: Python's default of 700 would walk over all of them again and again.
@@ -41,7 +44,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """Where this worker reads, who it is (`index` counts from 0), where it answers and where it keeps its index."""
+    """Where this worker reads, who it is (`index` counts from 0), where it answers and where its files lie."""
 
     kafka_bootstrap: str
     index: int
@@ -55,34 +58,55 @@ class WorkerSettings:
         return f"worker-{self.index}"
 
     @property
+    def folder(self) -> Path:
+        """This worker's own: tables and the index of histories."""
+        return (self.data_dir / "workers" / self.name).absolute()
+
+    @property
     def client_id(self) -> str:
         """In the group's description this tells others where the worker answers."""
         return f"tally-{self.name}@{self.host}:{self.port}"
 
 
+class FolderUnusable(Exception):
+    """The worker's tables cannot lie where they were to."""
+
+    def __init__(self, folder: Path, error: OSError) -> None:
+        super().__init__(f"cannot keep tables in {folder}: {error.strerror or error}")
+
+
 async def work(settings: WorkerSettings, clock: Callable[[], datetime] = now, codec: Codec = CODEC) -> int:
-    """Runs the worker to its end; gives the exit code (70: a fatal error, start it again)."""
+    """Runs the worker to its end; gives the exit code (70: a fatal error, start it again).
+
+    Raises FolderUnusable, and PortTaken of `streams.worker.web`.
+    """
     gc.set_threshold(*GC_THRESHOLDS)
+    try:
+        settings.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderUnusable(settings.folder, error) from error
     agents: Agents
     app = App(
         APP_ID,
         broker=f"rdkafka://{settings.kafka_bootstrap}",
         instance=settings.name,
         client_id=settings.client_id,
+        store="rocksdb://",
+        datadir=str(settings.folder),
+        store_cache_rows=STORE_CACHE_ROWS,
         batch_records_max=BATCH_RECORDS_MAX,
         dead_letter=lambda record, reason, error: agents.parking.killed(record, reason, error),
         web_enabled=False,
     )
     agents = declare(app, codec, clock)
-    tables = agents.tables
-    waiters, reader = Waiters(), Reader(app, tables, settings.name)
+    waiters, reader = Waiters(), Reader(agents, settings.name)
     app.on_commit(waiters.wake)
     app.on_commit(lambda _table, partition, _keys: reader.freshness.confirm(partition))
     progress = _Progress(app)
-    pages = Pages(reader, waiters, progress, registry(WorkerMetrics(app, tables, waiters)))
+    pages = Pages(reader, waiters, progress, registry(WorkerMetrics(agents, waiters)))
     application = pages.application()
-    owned = tables["orders"].partitions_owned
-    follower = Follower(settings.kafka_bootstrap, settings.data_dir / "histories" / settings.name, owned)
+    owned = agents.tables["orders"].partitions_owned
+    follower = Follower(settings.kafka_bootstrap, settings.folder / "histories", owned)
     add_histories(application, lambda: follower.index, owned)
     server = await serve(application, settings.host, settings.port)
     follower.start()

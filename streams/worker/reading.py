@@ -10,14 +10,15 @@ from heapq import merge, nlargest
 from itertools import islice
 from typing import Any
 
-from faust_rdkafka import App, partition_of
+from faust_rdkafka import partition_of
 from schemas.envelope import now
 from schemas.keys import SEPARATOR, is_under, routing_key
 from schemas.topics import PARTITIONS
 from streams.letters.kept import Kept
 from streams.letters.lanes import Lanes, lane_of
-from streams.sagas.state import OrderSaga, Status, from_row
-from streams.worker.agents import ORCHESTRATE
+from streams.sagas.listing import IN_FLIGHT
+from streams.sagas.state import OrderSaga, from_row
+from streams.worker.agents import ORCHESTRATE, Agents
 from streams.worker.parking import TABLE as WAITING
 
 PAGE_LIMIT_DEFAULT = 100
@@ -40,13 +41,12 @@ class WantedSagas:
     error: str | None = None
     older_s: int | None = None
 
-    def may_be(self, row: Row) -> bool:
-        """Whether a look at the row alone leaves it possible: most sagas ended long ago and need no second look."""
-        is_over = row["status"] == Status.ENDED
+    @property
+    def states(self) -> frozenset[str] | None:
+        """Of which states they are in the list of sagas; None: of any. Most sagas ended long ago and need no look."""
         if self.step is not None or self.error is not None or self.older_s is not None:
-            return not is_over
-        # One that ended may be parked all the same.
-        return self.state in (None, PARKED) or not is_over or row["outcome"] == self.state
+            return IN_FLIGHT
+        return None if self.state is None else frozenset({self.state})
 
     def is_met_by(self, saga: Row) -> bool:
         """Whether this saga, as people see it, is one of them."""
@@ -102,8 +102,9 @@ class Freshness:
 class Reader:
     """Reads of one worker's tables; raises Recovering, NotOurs, NoSuchTable."""
 
-    def __init__(self, app: App, tables: dict[str, Any], worker: str) -> None:
-        self._app, self._tables, self._worker = app, tables, worker
+    def __init__(self, agents: Agents, worker: str) -> None:
+        self._app, self._tables, self._listed = agents.app, agents.tables, agents.sagas
+        self._worker = worker
         self.freshness = Freshness()
 
     def tables(self) -> list[Row]:
@@ -145,14 +146,23 @@ class Reader:
     def sagas(self, wanted: WantedSagas, limit: int) -> list[Row]:
         """The newest sagas of those that are wanted."""
         table, at = self._table("order_sagas"), now()
+        if wanted.state == PARKED:
+            return self._parked_sagas(wanted, limit)
+        rows = ((partition, table.committed(partition).get(key)) for partition, key in self._listed.each(wanted.states))
+        found = (self.saga(row, partition, at) for partition, row in rows if row is not None)
+        return list(islice(filter(wanted.is_met_by, found), limit))
+
+    def _parked_sagas(self, wanted: WantedSagas, limit: int) -> list[Row]:
+        """One that ended may be parked all the same, so these are looked for among what waits."""
+        table, at, parked = self._table("order_sagas"), now(), lane_of(ORCHESTRATE, "")
         rows = (
-            self.saga(row, partition, at)
+            (partition, table.committed(partition).get(lane.removeprefix(parked)))
             for partition in sorted(table.partitions_owned())
-            for row in table.committed(partition).values()
-            if wanted.may_be(row)
+            for lane in Lanes(self._tables[WAITING].committed(partition))
+            if lane.startswith(parked)
         )
-        found = (saga for saga in rows if wanted.is_met_by(saga))
-        return nlargest(limit, found, key=lambda saga: (saga["started_at"] or "", saga["order_id"]))
+        found = (self.saga(row, partition, at) for partition, row in rows if row is not None)
+        return nlargest(limit, filter(wanted.is_met_by, found), key=_age)
 
     def saga(self, row: Row, partition: int, at: datetime | None = None) -> Row:
         """A saga as people see it: what it waits for, what was refused, when it is due next."""
@@ -213,6 +223,10 @@ class Reader:
 
 def _scan(table: Any, partition: int, prefix: str, after: str | None) -> Iterator[Found]:
     return (Found(key, value, partition) for key, value in table.committed(partition).prefix(prefix, after))
+
+
+def _age(saga: Row) -> tuple[str, str]:
+    return saga["started_at"] or "", saga["order_id"]
 
 
 def _key(found: Found) -> str:

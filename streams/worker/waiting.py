@@ -18,7 +18,7 @@ class Waiters:
         waiting = self._events.get(table)
         if not waiting:
             return
-        for key in [key for key in waiting if key in keys]:
+        for key in waiting.keys() & keys:
             for event in waiting[key]:
                 event.set()
 

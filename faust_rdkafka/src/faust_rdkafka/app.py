@@ -97,7 +97,7 @@ class App(faust.App):
 
     def savepoint(self) -> AbstractContextManager[None]:
         """In an agent, around a part of its work: what it writes and emits is undone if it raises. No await within."""
-        savepoint: AbstractContextManager[None] = self.consumer.batches.savepoint()
+        savepoint: AbstractContextManager[None] = self.consumer.batches.commits.savepoint()
         return savepoint
 
     def hold(self, partitions: Collection[TP]) -> None:
@@ -151,7 +151,7 @@ class App(faust.App):
         consumer = super()._new_consumer()
         consumer.batches.timers = self._timers
         consumer.batches.probation = Probation(self._mark)
-        consumer.batches.on_commit = self._commit_hooks
+        consumer.batches.commits.hooks = self._commit_hooks
         return consumer
 
     async def on_stop(self) -> None:

@@ -165,7 +165,7 @@ class Consumer(FaustConsumer):
 
     def position(self, tp: TP) -> int | None:
         """The next offset to be processed: all before it is committed. None when the partition is not ours."""
-        return self.batches.positions.get(tp)
+        return self.batches.commits.positions.get(tp)
 
     async def end_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         """The high watermarks now, records of open transactions included."""

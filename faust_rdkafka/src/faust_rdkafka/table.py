@@ -99,6 +99,17 @@ class Table(faust.Table):
                 return row
         return None
 
+    def snapshot(self, number: int) -> Iterator[tuple[Any, Any]]:
+        """(key, row) of an owned partition's committed rows as they are now, in no particular order; KeyError when the
+        partition is not owned. It may be read in another thread, while batches run; one that is not read to its end
+        holds the store's directory open until it is let go."""
+        database = self._partitions[number].database
+        if database is None:
+            return iter(list(self._committed[number].items()))
+        keys, values = self.key_codec.loads, self.value_codec.loads
+        _, pairs = database.scan_with_note()
+        return ((keys(key), values(row)) for key, row in pairs)
+
     async def checksum(self, number: int) -> Checksum:
         """Of an owned partition's committed rows, in a thread of its own; KeyError when the partition is not owned."""
         view, partition = self._committed[number], self._partitions[number]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from tally.local.ports import free_ports
 
 
-def _run(bootstrap: str | None, cwd: Any, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "TALLY_KAFKA_BOOTSTRAP"}
+def _run(bootstrap: str | None, cwd: Any, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "TALLY_KAFKA_BOOTSTRAP"} | settings
     if bootstrap is not None:
         environment["TALLY_KAFKA_BOOTSTRAP"] = bootstrap
     command = [sys.executable, "-m", "streams", *arguments]
@@ -35,6 +36,13 @@ def test_a_taken_port_is_one_line_that_names_it(tmp_path: Any, taken_port: int) 
     ended = _run("127.0.0.1:9", tmp_path, "--port", str(taken_port))
     assert ended.returncode == 1
     assert f"port {taken_port}" in ended.stderr.splitlines()[-1]
+
+
+def test_a_data_directory_that_cannot_be_used_is_one_line_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "workers").write_text("not a directory")
+    ended = _run("127.0.0.1:9", tmp_path, "--port", str(free_ports(1)[0]), TALLY_DATA_DIR=str(tmp_path))
+    assert ended.returncode == 1
+    assert f"{tmp_path}/workers/worker-0: Not a directory" in ended.stderr.splitlines()[-1]
 
 
 def test_probes_and_metrics_answer_before_kafka_does(worker_class: type, tmp_path: Any, until: Any) -> None:

@@ -86,8 +86,11 @@ class Database:
         self._resources = resources
         self._failed = failed
         self._damaged = folder.with_name(folder.name + ".damaged")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(folder.with_name(folder.name + ".lock"))
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(folder.with_name(folder.name + ".lock"))
+        except OSError as error:
+            raise StoreFailed(f"{folder} could not be made: {error}") from error
         self.note = Note()
         self._closed = False
         self._database: Any = None
