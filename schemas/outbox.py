@@ -13,6 +13,8 @@ TABLE = "public.outbox"
 ROUTE_BY_FIELD = "topic"
 ROUTE_REPLACEMENT = "${routedByValue}"
 TIMESTAMP_FIELD = "created_at"
+# Rows of one aggregate in the order of these are in its order.
+ORDER = (TIMESTAMP_FIELD, "version")
 # `table.fields.additional.placement`: every wire header is a scalar column, so that Debezium can replace our connector.
 PLACEMENT = (
     "specversion:header:ce_specversion,id:header:ce_id,type:header:ce_type,source:header:ce_source,"

@@ -14,9 +14,11 @@ _STATUS = """create table {progress} (
     connector text primary key,
     position pg_lsn not null,
     published_below bigint not null,
-    recorded_at timestamptz not null default clock_timestamp()
+    recorded_at timestamptz not null default clock_timestamp(),
+    cleaned_before timestamptz
 );
 comment on table {progress} is 'how far the outbox is published; written by its connector';
+comment on column {progress}.cleaned_before is 'published rows older than this may be cleaned up; null: none ever was';
 create table {unpublished} (
     connector text not null,
     place text not null,

@@ -22,6 +22,8 @@ from tally import endpoints
 
 PREFIX = "TALLY_"
 DEFAULT_API_PORT = 8080
+# A day: for as long the outbox alone tells an order's history when no worker answers.
+DEFAULT_OUTBOX_KEEP_S = 86_400.0
 BOOTSTRAP = re.compile(r"[^\s:,]+:\d{1,5}(,[^\s:,]+:\d{1,5})*")
 
 # Names in endpoints.json (interface.md) by our names.
@@ -124,6 +126,7 @@ class Values(BaseSettings):
     api_url: WebUrl | None = None
     payment_provider_url: WebUrl | None = None
     probe_port: Port | None = None
+    outbox_keep_s: Annotated[float, Field(ge=0, le=3_650 * 86_400)] = DEFAULT_OUTBOX_KEEP_S
 
     @classmethod
     def settings_customise_sources(
@@ -209,6 +212,11 @@ class Settings:
     def probe_port(self) -> int | None:
         """Port for probes and metrics of a process that serves nothing else; None: any free one."""
         return self.values.probe_port
+
+    @property
+    def outbox_keep_s(self) -> float:
+        """Published outbox rows older than this are taken out of the databases; 0: they are kept for ever."""
+        return self.values.outbox_keep_s
 
     def database_url(self, service: str) -> str:
         """A service's database, as the service."""

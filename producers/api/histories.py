@@ -20,6 +20,8 @@ from schemas.histories import message_of
 TABLE_BY_TYPE = {"inventory": "stock", "sagas": "order_sagas"}
 # Between two looks at an index that is a moment behind.
 PAUSE_S = 0.05
+# How long an order's history waits for an index that lacks what the outbox no longer has.
+BEHIND_WAIT_S = 1.0
 
 
 class Histories:
@@ -32,20 +34,35 @@ class Histories:
         """All events of an order; empty for an unknown one.
 
         1. The head says where the history ends. 2. The index gives what it has, dense from the start.
-        3. The outbox gives the rest up to the head: all of it while no worker answers. Raises HistoryBroken.
+        3. The outbox gives the rest up to the head, or all of it while no worker answers. It holds what was recorded
+        lately; older rows are cleaned up once Kafka has them. Where it lacks what the index does not have yet (a worker
+        has just taken over and reads on), the index is asked again: raises the problem 503 when it is not there in time.
         """
         head = await asyncio.to_thread(self._orders.version, order_id)
         if head < from_version:
             return []
-        try:
-            events = await self._indexed("orders", order_id, from_version, head)
-        except Problem:
-            # Nobody owns the partition just now; outbox rows are kept until the index covers them.
-            events = []
-        next_version = from_version + len(events)
-        if next_version <= head:
-            events += await asyncio.to_thread(self._orders.tail, order_id, next_version, head)
-        return events
+        events: list[Message] = []
+        clock = asyncio.get_running_loop().time
+        until = clock() + BEHIND_WAIT_S
+        while True:
+            try:
+                events += await self._indexed("orders", order_id, from_version + len(events), head)
+            except Problem:
+                # Nobody owns the partition just now.
+                pass
+            next_version = from_version + len(events)
+            if next_version > head:
+                return events
+            try:
+                return events + await asyncio.to_thread(self._orders.tail, order_id, next_version, head)
+            except HistoryBroken:
+                if clock() >= until:
+                    break
+            await asyncio.sleep(PAUSE_S)
+        raise unavailable(
+            "history-behind",
+            f"orders/{order_id}: {len(events)} of {head} events are indexed, and the outbox lacks some",
+        )
 
     async def of_single_writer(self, aggregatetype: str, aggregate_id: str, wait_s: float) -> list[Message]:
         """All events of a SKU or a saga, to the version that its table shows; empty for an unknown one.

@@ -16,10 +16,13 @@ from sqlalchemy.pool import NullPool
 
 from producers.store.connections import Connection, with_limits
 from producers.store.tables import (
+    CLEANING,
     CONNECTOR_MAY,
+    CONNECTOR_MAY_CLEAN,
     CONNECTOR_MAY_SAY,
     SERVICE_MAY,
     SERVICE_MAY_SEE,
+    SERVICE_MAY_SEE_CLEANING,
     TABLES,
     Roles,
     grants,
@@ -98,6 +101,12 @@ def create_outbox_status(context: MigrationContext) -> None:
     """The view of what became of each outbox row, and the tables that the connector writes for it."""
     execute(context, status_sql("outbox"))
     grant(context, SERVICE_MAY_SEE, CONNECTOR_MAY_SAY)
+
+
+def allow_cleaning(context: MigrationContext) -> None:
+    """The connector may take published rows out of the outbox, and says up to when it did."""
+    execute(context, CLEANING)
+    grant(context, SERVICE_MAY_SEE_CLEANING, CONNECTOR_MAY_CLEAN)
 
 
 def grant(

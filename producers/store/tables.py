@@ -48,7 +48,7 @@ create table outbox (
     headers jsonb,
     unique (aggregatetype, aggregateid, version)
 );
-comment on table outbox is 'rows to be carried to Kafka, written in the transaction that changed the data; kept';
+comment on table outbox is 'rows to be carried to Kafka, written in the transaction that changed the data';
 
 create function outbox_topic() returns trigger language plpgsql as $$
 begin
@@ -108,8 +108,8 @@ comment on column parked_commands.alone is 'nothing waits behind it';
 comment on column parked_commands.letter is 'key of its dead letter, if it has one';
 """
 
-# What the service may do, by table. Nothing is ever deleted but a parked command once it is worked,
-# and an outbox row never changes.
+# What the service may do, by table. Nothing is ever deleted but a parked command once it is worked and, by the
+# connector, an outbox row once it is published and old; it never changes.
 SERVICE_MAY = {
     "heads": ("select", "insert", "update"),
     "outbox": ("select", "insert"),
@@ -118,6 +118,9 @@ SERVICE_MAY = {
     "parked_commands": ("select", "insert", "update", "delete"),
 }
 CONNECTOR_MAY = {"outbox": ("select",)}
+CONNECTOR_MAY_CLEAN = {"outbox": ("delete",)}
+# Since when the outbox is whole: for the audit.
+SERVICE_MAY_SEE_CLEANING = {"outbox_progress": ("select",)}
 # The view over the outbox, and what it is derived from (`schemas.outbox_status`).
 SERVICE_MAY_SEE = {"outbox_status": ("select",)}
 CONNECTOR_MAY_SAY = {
@@ -125,6 +128,10 @@ CONNECTOR_MAY_SAY = {
     "outbox_unpublished": ("select", "insert", "delete"),
     "outbox_status": ("select",),
 }
+
+
+# The first revisions had neither the column nor the right.
+CLEANING = "alter table outbox_progress add column if not exists cleaned_before timestamptz"
 
 
 def publication_of(service: str) -> str:

@@ -195,7 +195,12 @@ def outbox_is_published(books: Books) -> Iterator[Finding]:
                 message = f"outbox row {row.id} (version {row.version}) is {seen.get(row.id, 0)} times in {row.topic}"
                 yield Finding("published-once", place, message)
         for topic, sources in books.histories.sources.items():
-            ours = {id_ for id_, source in sources.items() if source == f"/tally/{service}"}
+            recorded_ms = books.histories.recorded_ms[topic]
+            ours = {
+                id_
+                for id_, source in sources.items()
+                if source == f"/tally/{service}" and recorded_ms[id_] >= collected.outbox_from_ms
+            }
             for id_ in ours - ids_by_topic.get(topic, set()):
                 yield Finding("only-committed", f"{topic}/{id_}", f"is no committed row of the outbox of {service}")
 

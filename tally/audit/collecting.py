@@ -35,6 +35,8 @@ COPIES_AT_ONCE = 1_000
 _HEADS = "select aggregatetype, aggregateid, version, snapshot from heads"
 # Messages of the last moments are under way to Kafka; the rounds of the audit give them their time.
 _OUTBOX = "select id::text, topic, aggregatetype, aggregateid, version from outbox"
+# Rounded up: a record's time has no more than milliseconds.
+_CLEANED_BEFORE = "select ceil(extract(epoch from max(cleaned_before)) * 1000)::bigint from outbox_progress"
 
 
 class SourceUnreachable(Exception):
@@ -116,9 +118,11 @@ def _service(name: str, url: str) -> Service:
             for aggregatetype, aggregate_id, version, snapshot in connection.execute(_HEADS):
                 heads.setdefault(aggregatetype, {})[aggregate_id] = Head(version, _parsed(snapshot))
             outbox = tuple(OutboxRow(*row) for row in connection.execute(_OUTBOX))
+            cleaned = connection.execute(_CLEANED_BEFORE).fetchone()
     except psycopg.Error as error:
         raise SourceUnreachable(f"the database of {name} cannot be read: {str(error).splitlines()[0]}") from None
-    return Service(heads.get(name, {}), outbox, heads.get("wallets", {}))
+    outbox_from_ms = 0 if cleaned is None or cleaned[0] is None else int(cleaned[0])
+    return Service(heads.get(name, {}), outbox, heads.get("wallets", {}), outbox_from_ms)
 
 
 def _parsed(snapshot: Any) -> Row:

@@ -109,6 +109,7 @@ class Histories:
     holds: dict[HoldKey, Hold] = field(default_factory=dict)
     count_by_id: dict[str, dict[str, int]] = field(default_factory=dict)
     sources: dict[str, dict[str, str]] = field(default_factory=dict)
+    recorded_ms: dict[str, dict[str, int]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     records: int = 0
     # Keys of the dead letters that are there. Their topic is compacted, so how often one was told cannot be counted.
@@ -125,6 +126,7 @@ class Histories:
         counts = self.count_by_id.setdefault(record.topic, {})
         counts[id_] = counts.get(id_, 0) + 1
         self.sources.setdefault(record.topic, {})[id_] = _text(headers.get("ce_source"))
+        self.recorded_ms.setdefault(record.topic, {})[id_] = record.timestamp_ms
         kept = self._kept(record.topic)
         if kept is None:
             return

@@ -31,11 +31,15 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service's database: heads of its own aggregate, outbox, and of payments also the heads of wallets."""
+    """One service's database: heads of its own aggregate, outbox, and of payments also the heads of wallets.
+
+    `outbox_from_ms` (Unix): rows recorded before it may have been cleaned up, as they were published.
+    """
 
     heads: dict[str, Head] = field(default_factory=dict)
     outbox: tuple[OutboxRow, ...] = ()
     wallets: dict[str, Head] = field(default_factory=dict)
+    outbox_from_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

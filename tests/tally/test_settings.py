@@ -45,6 +45,7 @@ def test_a_flag_wins() -> None:
     assert settings.kafka_bootstrap == "here:9092"
     assert settings.origin("kafka_bootstrap") == "flag"
     assert settings.api_port == 8081
+    assert settings.outbox_keep_s == 86_400
 
 
 def test_the_environment_wins_over_what_runs_here(tmp_path: Path) -> None:

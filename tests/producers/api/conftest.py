@@ -49,6 +49,7 @@ class FakeWorkers:
     asked: list[tuple[str, str, str, int | None]] = field(default_factory=list)
     away: set[str] = field(default_factory=set)
     before_get: Callable[[], None] = lambda: None
+    before_history: Callable[[], None] = lambda: None
     histories: dict[tuple[str, str], dict[int, dict[str, Any]]] = field(default_factory=dict)
     sagas_asked: list[dict[str, str]] = field(default_factory=list)
     histories_asked: list[tuple[str, str, int, int]] = field(default_factory=list)
@@ -84,6 +85,7 @@ class FakeWorkers:
     async def history(self, address: str, aggregate: tuple[str, str], first: int, last: int) -> list[dict[str, Any]]:
         if address in self.away:
             raise Unanswered(f"{address} is away")
+        self.before_history()
         rows = self.histories.get(aggregate, {})
         self.histories_asked.append((*aggregate, first, last))
         return [rows[version] for version in sorted(rows) if first <= version <= last]

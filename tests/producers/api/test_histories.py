@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from producers.orders.service import OrderService
@@ -81,6 +82,37 @@ def test_the_index_is_asked_up_to_the_head(api: Any, order_id: str) -> None:
 def test_without_a_worker_the_outbox_tells_all(api: Any, order_id: str) -> None:
     api.workers.away.add("w0:1")
     assert told(api, order_id) == WHOLE
+
+
+@pytest.fixture
+def cleaned(api: Any, order_id: str, orders_database: Any) -> list[Message]:
+    """The order's events; the first has left the outbox, as the connector cleans up what Kafka has."""
+    events = published(api, order_id)
+    with psycopg.connect(orders_database.connector_url) as connection:
+        connection.execute("delete from outbox where aggregateid = %s and version = 1", (order_id,))
+    return events
+
+
+def test_what_was_cleaned_up_comes_from_the_index(api: Any, order_id: str, cleaned: list[Message]) -> None:
+    put(api, cleaned[0])
+    assert told(api, order_id) == WHOLE
+
+
+def test_an_index_that_is_behind_what_was_cleaned_up_is_waited_for(
+    api: Any, order_id: str, cleaned: list[Message]
+) -> None:
+    answers = iter([lambda: None, lambda: put(api, cleaned[0])])
+    api.workers.before_history = lambda: next(answers, lambda: None)()
+    assert told(api, order_id) == WHOLE
+
+
+@pytest.mark.parametrize("away", [(), ("w0:1",)])
+@pytest.mark.usefixtures("cleaned")
+def test_a_history_that_can_be_told_by_nobody_yet_says_so(api: Any, order_id: str, away: tuple[str, ...]) -> None:
+    api.workers.away.update(away)
+    answer = api.client.get(f"/orders/{order_id}/events")
+    assert (answer.status_code, answer.json()["type"]) == (503, "history-behind")
+    assert answer.headers["Retry-After"]
 
 
 def test_an_index_that_runs_ahead_of_the_head_is_cut_at_the_head(api: Any, order_id: str) -> None:

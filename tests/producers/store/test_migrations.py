@@ -34,10 +34,16 @@ def test_the_service_may_do_no_more_than_it_needs(orders_database: ServiceDataba
         connection.execute(statement.encode())
 
 
-@pytest.mark.parametrize("statement", ["select * from heads", "insert into outbox default values"])
-def test_the_connector_may_read_the_outbox_and_nothing_else(orders_database: ServiceDatabase, statement: str) -> None:
+@pytest.mark.parametrize(
+    "statement",
+    ["select * from heads", "insert into outbox default values", "update outbox set type = 'X'", "truncate outbox"],
+)
+def test_the_connector_may_read_and_clean_up_the_outbox_and_nothing_else(
+    orders_database: ServiceDatabase, statement: str
+) -> None:
     with psycopg.connect(orders_database.connector_url) as connection:
         connection.execute("select * from outbox")
+        connection.execute("delete from outbox where false")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(statement.encode())
 

@@ -318,6 +318,15 @@ def test_a_record_that_was_never_committed_is_found() -> None:
     assert found(replace(books, services=services)) == {"only-committed"}
 
 
+def test_a_record_whose_row_was_cleaned_up_is_no_fault() -> None:
+    books = shop().books()
+    newest_ms = max(books.histories.recorded_ms["orders.events"].values())
+    cleaned = replace(books.services["orders"], outbox=(), outbox_from_ms=newest_ms + 1)
+    assert check(replace(books, services={**books.services, "orders": cleaned})) == []
+    half = replace(cleaned, outbox_from_ms=newest_ms)
+    assert found(replace(books, services={**books.services, "orders": half})) == {"only-committed"}
+
+
 def test_an_order_in_flight_is_no_fault() -> None:
     made = shop()
     made.write("orders", "o2", 1, OrderCreated("c1", "GBP", LINE, 200, "card", "tok_ok"))
