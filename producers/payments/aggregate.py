@@ -147,12 +147,12 @@ def give_back_to_wallet(
     """Whose wallet gets its money back, and the event that says so; None where no wallet paid."""
     if payment.status != CAPTURED or not payment.reference.startswith(WALLET_PREFIX):
         return None
+    customer_id = payment.reference.removeprefix(WALLET_PREFIX)
     if isinstance(command, RefundPayment):
-        amount_minor, number = command.amount_minor, command.number
-    else:
-        amount_minor, number = payment.left_minor, None
-    told = (payment_id, amount_minor, payment.currency, payment.reference)
-    return payment.reference.removeprefix(WALLET_PREFIX), PaymentRefunded(*told, command.reason, number)
+        told = (payment_id, command.amount_minor, payment.currency, payment.reference)
+        return customer_id, PaymentRefunded(*told, command.reason, command.number)
+    left = (payment_id, payment.left_minor, payment.currency, payment.reference)
+    return customer_id, PaymentRefunded(*left, command.reason)
 
 
 def evolve(payment: Payment, event: Any) -> Payment:

@@ -43,8 +43,9 @@ class OldHolds:
 
     def restore(self, partition: int, rows: Mapping[str, Row]) -> None:
         """Starts anew from the rows of a partition."""
-        self._heaps[partition] = []
-        self.note(partition, rows, rows.keys())
+        entries = (_entry(key, row) for key, row in rows.items())
+        self._heaps[partition] = heap = [entry for entry in entries if entry is not None]
+        heapq.heapify(heap)
 
     def drop(self, partition: int) -> None:
         """Forgets a partition."""
@@ -54,10 +55,9 @@ class OldHolds:
         """Takes up the holds among `keys`; those that were given back are found when they come up."""
         heap = self._heaps.setdefault(partition, [])
         for key in keys:
-            hold = hold_from_row(rows.get(key))
-            if hold is not None and hold.status is HoldStatus.HELD:
-                # Without a moment: held by a version that did not note it.
-                heapq.heappush(heap, Entry((hold.held_at or _LONG_AGO) + ASKS_AFTER, key))
+            entry = _entry(key, rows.get(key))
+            if entry is not None:
+                heapq.heappush(heap, entry)
 
     def ask(self, partition: int, rows: Mapping[str, Row], now: datetime) -> list[Outgoing]:
         """The questions that are to be sent now."""
@@ -86,3 +86,12 @@ class OldHolds:
         id_ = derive_id(hold.command_id, "asked", now.isoformat())
         to = Address(self._source, "sagas", order_id)
         return Outgoing(SAGAS_DEADLINES, follow(reserved, id_, to, AskAboutHold(sku, int(line)), now))
+
+
+def _entry(key: str, row: Row | None) -> Entry | None:
+    """When a hold asks first; None for one that is not held: rows of what was given back stay, as fences, for ever."""
+    if row is None or row["status"] != HoldStatus.HELD:
+        return None
+    hold = hold_from_row(row)
+    # Without a moment: held by a version that did not note it.
+    return None if hold is None else Entry((hold.held_at or _LONG_AGO) + ASKS_AFTER, key)

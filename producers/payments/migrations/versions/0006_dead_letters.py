@@ -8,7 +8,7 @@ from producers.store.migrating import execute
 from producers.store.tables import DEAD_LETTERS
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
