@@ -24,6 +24,9 @@ _GROWTH_BYTES = 40
 # Written as JSON, one byte becomes at most six, as a text within a text twice as many.
 _JSON_GROWTH = 12
 
+# A named tuple's own constructor is a Python function around this one.
+_new = tuple.__new__
+
 
 class Record(NamedTuple):
     """What Kafka gets; `timestamp_ms` 0 means the time of sending, `partition` -1 by the key."""
@@ -63,7 +66,7 @@ class Route:
     """The rules compiled for the columns of one table, `name` (schema.table), which only names schemas.
 
     `record(values)` raises Unroutable. `headroom(frame_bytes)` bounds the record's size by that of the frame it came in,
-    which spares the exact sum for all but large rows.
+    which spares the exact sum for all but large rows; it is `copies` of the frame and `fixed_bytes`.
     """
 
     def __init__(self, rules: Routing, columns: Sequence[Column], name: str = "") -> None:
@@ -79,11 +82,11 @@ class Route:
         self._router = rules.router()
         self._headers = self._compile_headers()
         self.record = self._compile()
-        self._copies, self._fixed_bytes = self._growth()
+        self.copies, self.fixed_bytes = self._growth()
 
     def headroom(self, frame_bytes: int) -> int:
         """No record of a frame of this size is larger than this, in bytes."""
-        return self._fixed_bytes + self._copies * frame_bytes
+        return self.fixed_bytes + self.copies * frame_bytes
 
     def row_id(self, values: Values) -> str:
         """The row's id as text, for people and for letters."""
@@ -160,25 +163,37 @@ class Route:
         return headers
 
     def _compile(self) -> Callable[[Values], Record]:
-        topic, headers = self.topic, self._header_maker()
-        key, value = self._key_maker(), self._value_maker()
+        """Every row runs through the function that this makes: what a row does not need is not in it."""
+        key, value, headers = self._key_maker(), self._value_maker(), self._header_maker()
         timestamp, partition = self._timestamp_maker(), self._partition_maker()
-        routing_at = self._at[self._rules.route_by_field]
+        routing_at, known, topic = self._at[self._rules.route_by_field], self._topics.get, self.topic
+        payload_field = self._rules.payload_field
+
+        def plain(values: Values) -> Record:
+            routed = values[routing_at]
+            name = known(routed) or topic(routed)  # type: ignore[arg-type]  # None is not in it, which is an answer too
+            made_key = key(values)
+            try:
+                content = value(values)
+            except ValueError as wrong:
+                raise Unroutable(f"{payload_field}: {wrong}") from None
+            return _new(Record, (name, made_key, content, headers(values), 0, _ANY_PARTITION))
+
+        if timestamp is None and partition is None:
+            return plain
+        time_of, place_of = timestamp or _time_of_sending, partition or _by_key
 
         def record(values: Values) -> Record:
-            return Record(
-                topic(values[routing_at]),
-                key(values),
-                value(values),
-                headers(values),
-                0 if timestamp is None else timestamp(values),
-                _ANY_PARTITION if partition is None else partition(values),
-            )
+            name, made_key, content, made_headers, _, _ = plain(values)
+            return _new(Record, (name, made_key, content, made_headers, time_of(values), place_of(values)))
 
         return record
 
     def _header_maker(self) -> Callable[[Values], Headers]:
         placed, null_headers = self._headers, self._rules.null_headers
+        name, index, convert, _ = placed[0]
+        if len(placed) == 1 and null_headers and convert is None:
+            return lambda values: [(name, values[index])]
 
         def headers(values: Values) -> Headers:
             made: Headers = []
@@ -216,17 +231,7 @@ class Route:
         prefix = f"{rules.schema_prefix}.{self._name}"
         version_at = None if rules.schema_version_field is None else self._at[rules.schema_version_field]
         envelope = Envelope(members, prefix, self._at[rules.route_by_field], version_at)
-        make = value_maker(rules, payload, envelope)
-        if rules.value_form.kind == "plain" and payload.kind.plain is None and not members:
-            return make
-
-        def value(values: Values) -> bytes | None:
-            try:
-                return make(values)
-            except ValueError as wrong:
-                raise Unroutable(f"{rules.payload_field}: {wrong}") from None
-
-        return value
+        return value_maker(rules, payload, envelope)
 
     def _timestamp_maker(self) -> Callable[[Values], int] | None:
         name = self._rules.timestamp_field
@@ -272,6 +277,14 @@ class Route:
             return number
 
         return partition
+
+
+def _time_of_sending(_: Values) -> int:
+    return 0
+
+
+def _by_key(_: Values) -> int:
+    return _ANY_PARTITION
 
 
 def _converted(convert: Convert, content: bytes, name: str) -> bytes:

@@ -57,7 +57,7 @@ class Sender:
             return
         try:
             record = route.record(values)
-            self._check(record, route.headroom(frame_bytes))
+            self._check(record, route.fixed_bytes + route.copies * frame_bytes)
             if self._suspicion.is_watching:
                 self._watched(record, place)
             else:
