@@ -1,6 +1,7 @@
 """The outbox connector beside a polling relay: backlog, latency, CPU, memory, and the time back after faults.
 
-    python -m bench.outbox [SECTION…] [--rows N] [--seconds N] [--rounds N] [--no-peer] [--debezium]
+    python -m bench.outbox [SECTION…] [--rows N] [--seconds N] [--rounds N]
+                           [--contenders KIND…]
 
 Sections: backlog-1, backlog-10, backlog-100 (rows a transaction), latency, idle, million, start, kill, walsender; all of
 them without a name. Each takes its turns with the peer in one run and by itself less than four minutes.
@@ -45,6 +46,19 @@ SECTIONS: dict[str, Section] = {
 }
 
 
+def _debezium(bootstrap: str, host: PostgresHost, stack: ExitStack) -> Carrier | None:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tally-debezium-")))
+    jars = debezium_jars(folder)
+    return None if jars is None else Debezium(bootstrap, host, jars)
+
+
+# None: it is not at hand.
+CONTENDERS: dict[str, Callable[[str, PostgresHost, ExitStack], Carrier | None]] = {
+    "relay": lambda bootstrap, host, _: Relay(bootstrap, host),
+    "debezium": _debezium,
+}
+
+
 @contextmanager
 def _servers() -> Iterator[tuple[str, PostgresHost]]:
     bootstrap, url = os.environ.get("TALLY_KAFKA_BOOTSTRAP"), os.environ.get("TALLY_TEST_POSTGRES_URL")
@@ -79,9 +93,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--rounds", type=int, default=2, help="repeats of what is compared; of faults twice that and one"
     )
-    parser.add_argument("--no-peer", action="store_true", help="without the relay")
     parser.add_argument(
-        "--debezium", action="store_true", help="Debezium beside them, where Java and Maven are at hand"
+        "--contenders",
+        nargs="+",
+        choices=list(CONTENDERS),
+        default=["relay"],
+        help="beside ours (relay); debezium by Maven",
     )
     arguments = parser.parse_args(argv)
     scale = Scale(arguments.rows, arguments.seconds, arguments.rounds)
@@ -90,14 +107,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         bootstrap, host = stack.enter_context(_servers())
         connector = stack.enter_context(closing(Connector(bootstrap, host)))
         carriers: list[Carrier] = [connector]
-        if not arguments.no_peer:
-            carriers.append(stack.enter_context(closing(Relay(bootstrap, host))))
-        if arguments.debezium:
-            jars = debezium_jars(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tally-debezium-"))))
-            if jars is None:
-                print("debezium: peer absent (Java, Maven or its packages are not at hand)", flush=True)
+        for kind in arguments.contenders:
+            peer = CONTENDERS[kind](bootstrap, host, stack)
+            if peer is None:
+                print(f"{kind}: peer absent (Java, Maven or its packages are not at hand)", flush=True)
             else:
-                carriers.append(stack.enter_context(closing(Debezium(bootstrap, host, jars))))
+                carriers.append(stack.enter_context(closing(peer)))
         _warm_up(carriers)
         for name in arguments.sections or SECTIONS:
             SECTIONS[name](connector, carriers, scale)

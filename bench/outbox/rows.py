@@ -18,6 +18,7 @@ from confluent_kafka import Producer
 from connectors.outbox import DebeziumPlacement, Routing
 from connectors.outbox.config import Form
 from connectors.outbox.pgoutput import MESSAGE_AT, Column, Relation, read_insert
+from connectors.outbox.plans import Parts
 from connectors.outbox.routing import Route
 from connectors.outbox.rows import ReadRow, row_head, row_reader
 
@@ -81,11 +82,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _stages(given: Sequence[bytes], route: Route, read: ReadRow) -> list[Callable[[], None]]:
+    parts = route.parts_of_frame()
     return [
         lambda: _each(given, lambda frame: read_insert(frame, MESSAGE_AT)),
         lambda: _each(given, read),
-        lambda: _each(given, lambda frame: route.record(read(frame))),
-        lambda: _produce(given, route, read),
+        lambda: _each(given, parts),
+        lambda: _produce(given, parts),
     ]
 
 
@@ -94,11 +96,11 @@ def _each(given: Sequence[bytes], work: Callable[[bytes], object]) -> None:
         work(frame)
 
 
-def _produce(given: Sequence[bytes], route: Route, read: ReadRow) -> None:
+def _produce(given: Sequence[bytes], parts: Callable[[bytes], Parts]) -> None:
     producer = Producer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
     produce = producer.produce
     for frame in given:
-        topic, key, value, headers, timestamp_ms, partition = route.record(read(frame))
+        topic, key, value, headers, timestamp_ms, partition = parts(frame)
         produce(topic, value, key, partition, timestamp=timestamp_ms, headers=headers)
     producer.purge()
     producer.poll(0)

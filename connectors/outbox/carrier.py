@@ -37,9 +37,8 @@ from connectors.outbox.pgoutput import (
 )
 from connectors.outbox.positions import StoredPosition, format_position
 from connectors.outbox.publisher import Publisher
-from connectors.outbox.routing import Route
-from connectors.outbox.rows import VALUES_AT, ReadRow, row_head, row_reader
-from connectors.outbox.sender import Sender
+from connectors.outbox.rows import VALUES_AT, row_head
+from connectors.outbox.sender import Sender, Table
 from connectors.outbox.steps import AtStep, Step, pass_by
 from connectors.outbox.stream import Stream
 
@@ -78,11 +77,11 @@ class Carrier:
         self._at_step = at_step
         self._config, self._window, self._metrics, self._outboxes = config, config.window, metrics, outboxes
         self._stream, self._publisher, self._sender, self._duties = stream, publisher, sender, duties
-        self._send = sender.send
+        self._send = sender.send_frame
         # How a relation's rows begin; None: it is no outbox.
         self._heads: dict[int, bytes | None] = {}
         # One look finds whose row it is, and that its form is as described.
-        self._tables: dict[bytes, tuple[Route, ReadRow]] = {}
+        self._tables: dict[bytes, Table] = {}
         self._in_transaction = False
         self._final_position = self._committed_at_us = 0
         self._rows_known = 0
@@ -183,9 +182,11 @@ class Carrier:
         for frame in self._stream.frames():
             if frame[0] != LOG_DATA or len(frame) <= MESSAGE_AT:
                 self._beside(frame)
-            elif (table := tables.get(frame[MESSAGE_AT:VALUES_AT])) is not None:
+                continue
+            kind = frame[MESSAGE_AT]
+            if kind == INSERT and (table := tables.get(frame[MESSAGE_AT:VALUES_AT])) is not None:
                 row(table, frame)
-            elif (kind := frame[MESSAGE_AT]) == COMMIT:
+            elif kind == COMMIT:
                 self._committed(frame)
                 if self._is_full():
                     break
@@ -196,7 +197,7 @@ class Carrier:
         self._metrics.server_position = max(self._metrics.server_position, self._reached)
         return self._rows - self._rows_before
 
-    def _row(self, table: tuple[Route, ReadRow], frame: bytes) -> None:
+    def _row(self, table: Table, frame: bytes) -> None:
         """The hot path."""
         if not self._in_transaction:
             raise MalformedStream("a row outside of a transaction")
@@ -206,8 +207,7 @@ class Carrier:
         if not self._publisher.is_open:
             self._publisher.begin()
             self._oldest_commit_us = self._metrics.oldest_waiting_us = self._committed_at_us
-        route, read = table
-        self._send(route, read(frame), len(frame), (self._final_position, self._transaction_rows))
+        self._send(table, frame, (self._final_position, self._transaction_rows))
         self._transaction_rows += 1
         self._rows += 1
         self._bytes += len(frame)
@@ -277,7 +277,7 @@ class Carrier:
         route, head = self._outboxes.route(relation), row_head(relation)
         self._heads[relation.oid] = None if route is None else head
         if route is not None:
-            self._tables[head] = (route, row_reader(len(relation.columns)))
+            self._tables[head] = Table.of(route)
 
     def _demand_no_outbox(self, oid: int) -> None:
         if oid not in self._heads:

@@ -45,6 +45,9 @@ _RELATION = struct.Struct(">cI")
 _MESSAGE = struct.Struct(">cBQ")
 _STATUS = struct.Struct(">cQQQqB")
 
+# The constructor of a named tuple is a Python function around this one.
+_new = tuple.__new__
+
 Values = list[bytes | None]
 
 
@@ -148,7 +151,7 @@ def read_begin(frame: bytes, at: int) -> Begin:
     if len(frame) != at + _BEGIN_BYTES:
         raise _malformed("a begin", frame)
     _, final, committed_at, xid = _BEGIN(frame, at)
-    return Begin(final, committed_at + _EPOCH_US, xid)
+    return _new(Begin, (final, committed_at + _EPOCH_US, xid))
 
 
 def read_commit(frame: bytes, at: int) -> Commit:
@@ -157,7 +160,7 @@ def read_commit(frame: bytes, at: int) -> Commit:
     _, _, position, end, committed_at = _COMMIT(frame, at)
     if end <= position:
         raise _malformed("a commit that ends before it begins", frame)
-    return Commit(position, end, committed_at + _EPOCH_US)
+    return _new(Commit, (position, end, committed_at + _EPOCH_US))
 
 
 def read_insert(frame: bytes, at: int) -> tuple[int, Values]:

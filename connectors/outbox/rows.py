@@ -1,14 +1,14 @@
-"""Readers of rows, compiled for one relation: the columns' texts out of an insert, in straight lines.
+"""Readers of rows, compiled for one relation: out of an insert's frame, in straight lines, what is wanted of its columns.
 
 The loop of `pgoutput.read_insert` decides anew for each value how many are left and whether there is room for it; what a
 relation says once is said here in the source of a function, which takes a third of the time. `read_insert` stays the
-authority: whatever does not fit a reader goes there, to be read or refused with its reason.
+authority: a frame that does not fit goes there, to be read or refused with its reason.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -26,9 +26,9 @@ _VALUE = """
         if frame[at] == 116:
             begin = at + 5
             at = begin + length(frame, at + 1)[0]
-            c{number} = frame[begin:at]
+            {column} = frame[begin:at]
         elif frame[at] == 110:
-            c{number} = None
+            {column} = None
             at += 1
         else:
             return slow(frame)"""
@@ -38,7 +38,9 @@ def read(frame):
     try:{values}
     except (IndexError, error):
         return slow(frame)
-    return [{names}] if at == len(frame) else slow(frame)
+    if at != len(frame):
+        return slow(frame)
+    return {result}
 """
 
 
@@ -49,21 +51,32 @@ def row_head(relation: Relation) -> bytes:
 
 @cache
 def row_reader(columns: int) -> ReadRow:
-    """Reads the values of a frame that begins as `row_head` says; the function raises MalformedStream.
-
-    A slice past the end gives less than was asked and no error, but the place moves on all the same: so one comparison at
-    the end finds whatever was cut.
-    """
+    """Reads the values of a frame that begins as `row_head` says; the function raises MalformedStream."""
     if not 0 < columns <= COLUMNS_MAX:
-        return _slow
-    names = [f"c{number}" for number in range(columns)]
-    values = "".join(_VALUE.format(number=number) for number in range(columns))
-    source = _READER.format(values_at=VALUES_AT, values=values, names=", ".join(names))
-    scope: dict[str, Any] = {"length": struct.Struct(">I").unpack_from, "error": struct.error, "slow": _slow}
-    exec(compile(source, "<generated row reader>", "exec"), scope)
-    read: ReadRow = scope["read"]
+        return _values
+    return compiled(columns, f"[{', '.join(map(column_name, range(columns)))}]", {}, _values)
+
+
+def column_name(at: int) -> str:
+    """What a `result` calls the column's text (None if it is null)."""
+    return f"c{at}"
+
+
+def compiled(
+    columns: int, result: str, scope: Mapping[str, Any], slow: Callable[[bytes], Any]
+) -> Callable[[bytes], Any]:
+    """A function from a frame to `result`, an expression over the names of the columns and those in `scope`.
+
+    `slow` answers for a frame that does not fit. A slice past the end gives less than was asked and no error, but the place
+    moves on all the same: so one comparison at the end finds whatever was cut.
+    """
+    values = "".join(_VALUE.format(column=column_name(at)) for at in range(columns))
+    source = _READER.format(values_at=VALUES_AT, values=values, result=result)
+    names = {"length": struct.Struct(">I").unpack_from, "error": struct.error, "slow": slow, **scope}
+    exec(compile(source, "<generated row reader>", "exec"), names)
+    read: Callable[[bytes], Any] = names["read"]
     return read
 
 
-def _slow(frame: bytes) -> Values:
+def _values(frame: bytes) -> Values:
     return read_insert(frame, MESSAGE_AT)[1]

@@ -12,7 +12,8 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.errors import ProducerLost
-from connectors.outbox.routing import Record, Unroutable, record_bytes
+from connectors.outbox.plans import Parts
+from connectors.outbox.routing import Unroutable, record_bytes
 
 _log = structlog.get_logger()
 
@@ -55,7 +56,7 @@ class Topics:
         self._known.clear()
         self._absent_until.clear()
 
-    def check(self, record: Record, size_bound: int) -> None:
+    def check(self, record: Parts, size_bound: int) -> None:
         """Raises Unroutable for a record that its topic cannot take; `size_bound` is an upper bound of its bytes."""
         name, key, _, _, _, partition = record
         topic = self._known.get(name)
