@@ -28,17 +28,17 @@ from connectors.outbox.pgoutput import (
     MESSAGE_AT,
     RELATION,
     UPDATE,
+    Relation,
     decode,
     read_begin,
     read_commit,
-    read_insert,
     read_keepalive,
     read_relation,
 )
 from connectors.outbox.positions import StoredPosition, format_position
 from connectors.outbox.publisher import Publisher
-from connectors.outbox.routing import Route
-from connectors.outbox.sender import Sender
+from connectors.outbox.rows import VALUES_AT, row_head
+from connectors.outbox.sender import Sender, Table
 from connectors.outbox.steps import AtStep, Step, pass_by
 from connectors.outbox.stream import Stream
 
@@ -77,12 +77,17 @@ class Carrier:
         self._at_step = at_step
         self._config, self._window, self._metrics, self._outboxes = config, config.window, metrics, outboxes
         self._stream, self._publisher, self._sender, self._duties = stream, publisher, sender, duties
-        self._routes: dict[int, Route | None] = {}
+        self._send = sender.send_frame
+        # How a relation's rows begin; None: it is no outbox.
+        self._heads: dict[int, bytes | None] = {}
+        # One look finds whose row it is, and that its form is as described.
+        self._tables: dict[bytes, Table] = {}
         self._in_transaction = False
         self._final_position = self._committed_at_us = 0
         self._rows_known = 0
         self._transaction_rows = 0
         self._rows = self._bytes = self._transactions = 0
+        self._rows_before = 0
         self._reached = 0
         self._oldest_commit_us = 0
         self._advanced_at = time.monotonic()
@@ -112,16 +117,22 @@ class Carrier:
         return self.stored
 
     def _close_or_wait(self, rows: int, stop: threading.Event) -> None:
-        """Closes the batch when it is full, old or nothing more comes; else lets the server send more at once."""
-        window, quiet = self._window, rows < self._window.busy_rows
+        """Closes the batch when it is full, old or nothing more comes; else lets the server send more at once.
+
+        A row that is late already gains nothing by a small batch, and those behind it lose: so a server that is slow to
+        send a backlog is waited for. (A clock that is behind ours makes every row late, which costs `age_ms` at most.)
+        """
+        window = self._window
+        is_late = time.time() * 1000 - self._committed_at_us / 1000 > window.age_ms
+        is_quiet = rows < window.busy_rows and not is_late
         age_ms = (time.monotonic() - self._publisher.opened_at) * 1000
-        if not (quiet or self._is_full() or age_ms > window.age_ms or stop.is_set()):
+        if not (is_quiet or self._is_full() or age_ms > window.age_ms or stop.is_set()):
             time.sleep(window.pause_ms / 1000)
             return
         self._commit(self._reached)
         self._stream.confirm(self.stored.position)
         self._serve(self.stored)
-        if quiet and window.rest_ms:
+        if is_quiet and window.rest_ms:
             time.sleep(window.rest_ms / 1000)
 
     def _serve(self, stored: StoredPosition) -> None:
@@ -163,45 +174,18 @@ class Carrier:
         metrics.transactions_total += self._transactions
         metrics.batches_total += 1
         metrics.commit_seconds_total += time.monotonic() - began
-        self._rows = self._bytes = self._transactions = 0
+        self._rows = self._rows_before = self._bytes = self._transactions = 0
 
     def _drain(self) -> int:
         """Sends every row that has come, up to a full batch; gives their number."""
-        before, routes = self._rows, self._routes
-        publisher, send, in_batch = self._publisher, self._sender.send, self._rows
-        part_rows_max, part_bytes_max = self._window.part_rows_max, self._window.part_bytes_max
+        self._rows_before, tables, row = self._rows, self._tables, self._row
         for frame in self._stream.frames():
-            size = len(frame)
-            if frame[0] != LOG_DATA or size <= MESSAGE_AT:
+            if frame[0] != LOG_DATA or len(frame) <= MESSAGE_AT:
                 self._beside(frame)
                 continue
             kind = frame[MESSAGE_AT]
-            if kind == INSERT:
-                oid, values = read_insert(frame, MESSAGE_AT)
-                try:
-                    route = routes[oid]
-                except KeyError:
-                    raise MalformedStream(f"a row of relation {oid}, which was not described") from None
-                if route is None:
-                    continue
-                if not self._in_transaction:
-                    raise MalformedStream("a row outside of a transaction")
-                if self._transaction_rows < self._rows_known:
-                    self._skip_row()
-                    continue
-                if not publisher.is_open:
-                    publisher.begin()
-                    self._oldest_commit_us = self._metrics.oldest_waiting_us = self._committed_at_us
-                send(route, values, size, (self._final_position, self._transaction_rows))
-                self._transaction_rows += 1
-                in_batch = self._rows = in_batch + 1
-                self._bytes += size
-                if in_batch % _SERVE_EVERY_ROWS == 0:
-                    publisher.serve()
-                    self._stream.stay_alive()
-                if in_batch >= part_rows_max or self._bytes >= part_bytes_max:
-                    self._commit(self._reached)
-                    in_batch = before = 0
+            if kind == INSERT and (table := tables.get(frame[MESSAGE_AT:VALUES_AT])) is not None:
+                row(table, frame)
             elif kind == COMMIT:
                 self._committed(frame)
                 if self._is_full():
@@ -210,7 +194,28 @@ class Carrier:
                 self._begun(frame)
             else:
                 self._other(kind, frame)
-        return self._rows - before
+        self._metrics.server_position = max(self._metrics.server_position, self._reached)
+        return self._rows - self._rows_before
+
+    def _row(self, table: Table, frame: bytes) -> None:
+        """The hot path."""
+        if not self._in_transaction:
+            raise MalformedStream("a row outside of a transaction")
+        if self._transaction_rows < self._rows_known:
+            self._skip_row()
+            return
+        if not self._publisher.is_open:
+            self._publisher.begin()
+            self._oldest_commit_us = self._metrics.oldest_waiting_us = self._committed_at_us
+        self._send(table, frame, (self._final_position, self._transaction_rows))
+        self._transaction_rows += 1
+        self._rows += 1
+        self._bytes += len(frame)
+        if self._rows % _SERVE_EVERY_ROWS == 0:
+            self._publisher.serve()
+            self._stream.stay_alive()
+        if self._rows >= self._window.part_rows_max or self._bytes >= self._window.part_bytes_max:
+            self._commit(self._reached)
 
     def _begun(self, frame: bytes) -> None:
         if self._in_transaction:
@@ -242,7 +247,6 @@ class Carrier:
                 f"and {self._rows_known} of it are published"
             )
         self._in_transaction, self._reached = False, commit.end_position
-        self._metrics.server_position = max(self._metrics.server_position, commit.end_position)
         if self._transaction_rows:
             self._transactions += 1
 
@@ -257,15 +261,29 @@ class Carrier:
 
     def _other(self, kind: int, frame: bytes) -> None:
         if kind == RELATION:
-            relation = read_relation(frame, MESSAGE_AT)
-            self._routes[relation.oid] = self._outboxes.route(relation)
+            self._described(read_relation(frame, MESSAGE_AT))
             return
         decode(frame, MESSAGE_AT)
-        if (
-            kind == UPDATE
-            and self._routes.get(int.from_bytes(frame[MESSAGE_AT + 1 : MESSAGE_AT + 5], "big")) is not None
-        ):
+        oid = int.from_bytes(frame[MESSAGE_AT + 1 : MESSAGE_AT + 5], "big")
+        if kind == INSERT:
+            self._demand_no_outbox(oid)
+        elif kind == UPDATE and self._heads.get(oid) is not None:
             self._updated()
+
+    def _described(self, relation: Relation) -> None:
+        """Perhaps anew: then rows of the old form are none any more."""
+        if (known := self._heads.get(relation.oid)) is not None:
+            del self._tables[known]
+        route, head = self._outboxes.route(relation), row_head(relation)
+        self._heads[relation.oid] = None if route is None else head
+        if route is not None:
+            self._tables[head] = Table.of(route)
+
+    def _demand_no_outbox(self, oid: int) -> None:
+        if oid not in self._heads:
+            raise MalformedStream(f"a row of relation {oid}, which was not described")
+        if self._heads[oid] is not None:
+            raise MalformedStream(f"a row of relation {oid} that is not of the form that was described")
 
     def _updated(self) -> None:
         self._metrics.skipped_operations_total += 1

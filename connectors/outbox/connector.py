@@ -57,7 +57,7 @@ from connectors.outbox.waiting.topic import read_waiting
 
 _log = structlog.get_logger()
 
-_BACKOFF_FIRST_S, _BACKOFF_MAX_S = 0.2, 5.0
+_BACKOFF_FIRST_S, _BACKOFF_MAX_S = 0.05, 5.0
 # A process that builds producer after producer fences a good one: it must give up some time.
 _PRODUCERS_LOST_MAX = 60
 

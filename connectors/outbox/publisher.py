@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.errors import Aborted, Fenced, ProducerLost, Stopped
 from connectors.outbox.kafka_log import kafka_logger
+from connectors.outbox.plans import Parts
 from connectors.outbox.refused import Headers
 from connectors.outbox.routing import Record, Unroutable
 
@@ -108,7 +109,7 @@ class Publisher:
         self._once(self._producer.begin_transaction)
         self.is_open, self.opened_at = True, time.monotonic()
 
-    def put(self, record: Record, on_delivery: Callable[[KafkaError | None, object], None] | None = None) -> None:
+    def put(self, record: Parts, on_delivery: Callable[[KafkaError | None, object], None] | None = None) -> None:
         """Hands a record over; waits while the queue is full. Raises Unroutable, Aborted, Fenced, ProducerLost, Stopped."""
         topic, key, value, headers, timestamp_ms, partition = record
         waited_since = 0.0

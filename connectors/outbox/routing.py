@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from connectors.outbox import values as texts
 from connectors.outbox.config import Routing
@@ -12,8 +12,11 @@ from connectors.outbox.errors import TableUnfit
 from connectors.outbox.kinds import kind_of
 from connectors.outbox.payload import Envelope, Place, value_maker
 from connectors.outbox.pgoutput import Column, Values
+from connectors.outbox.plans import Converted, Part, Parts, Plan
 from connectors.outbox.refused import Headers
 from connectors.outbox.values import Convert, epoch_ms
+
+T = TypeVar("T")
 
 # Topics of one outbox are few; the bound is for a column that turns out to hold ids.
 _TOPIC_CACHE_MAX = 10_000
@@ -53,17 +56,19 @@ class _Header(NamedTuple):
     null: bytes | None
 
 
-def record_bytes(record: Record) -> int:
+def record_bytes(record: Parts) -> int:
     """Size of a record as Kafka counts it, bounded from above."""
-    size = 40 + len(record.key or b"") + len(record.value or b"")
-    return size + sum(len(name) + len(content or b"") + 10 for name, content in record.headers)
+    _, key, value, headers, _, _ = record
+    size = 40 + len(key or b"") + len(value or b"")
+    return size + sum(len(name) + len(content or b"") + 10 for name, content in headers)
 
 
 class Route:
     """The rules compiled for the columns of one table, `name` (schema.table), which only names schemas.
 
-    `record(values)` raises Unroutable. `headroom(frame_bytes)` bounds the record's size by that of the frame it came in,
-    which spares the exact sum for all but large rows.
+    `record(values)` raises Unroutable; `parts` gives the same as a bare tuple, and `parts_of_frame` makes a function that
+    reads the row out of its frame as well. `headroom(frame_bytes)` bounds the record's size by that of the frame it came
+    in, which spares the exact sum for all but large rows; it is `copies` of the frame and `fixed_bytes`.
     """
 
     def __init__(self, rules: Routing, columns: Sequence[Column], name: str = "") -> None:
@@ -78,12 +83,21 @@ class Route:
         self._topics: dict[bytes, str] = {}
         self._router = rules.router()
         self._headers = self._compile_headers()
-        self.record = self._compile()
-        self._copies, self._fixed_bytes = self._growth()
+        self._plan = self._compile()
+        self.parts = self._plan.over_values()
+        self.copies, self.fixed_bytes = self._growth()
+
+    def record(self, values: Values) -> Record:
+        """The row's record. Raises Unroutable."""
+        return Record(*self.parts(values))
+
+    def parts_of_frame(self) -> Callable[[bytes], Parts]:
+        """For frames that begin as `rows.row_head` says of a relation with these columns."""
+        return self._plan.over_frames()
 
     def headroom(self, frame_bytes: int) -> int:
         """No record of a frame of this size is larger than this, in bytes."""
-        return self._fixed_bytes + self._copies * frame_bytes
+        return self.fixed_bytes + self.copies * frame_bytes
 
     def row_id(self, values: Values) -> str:
         """The row's id as text, for people and for letters."""
@@ -159,66 +173,52 @@ class Route:
             headers.append(_Header(name, index, form.convert, form.null))
         return headers
 
-    def _compile(self) -> Callable[[Values], Record]:
-        topic, headers = self.topic, self._header_maker()
-        key, value = self._key_maker(), self._value_maker()
-        timestamp, partition = self._timestamp_maker(), self._partition_maker()
-        routing_at = self._at[self._rules.route_by_field]
+    def _compile(self) -> Plan:
+        return Plan(
+            columns=len(self._columns),
+            routing_at=self._at[self._rules.route_by_field],
+            known=self._topics.get,  # type: ignore[arg-type]  # None is not in it, which is an answer too
+            topic=self.topic,
+            key=self._key(),
+            value=self._value(),
+            headers=self._placed_headers(),
+            timestamp=self._timestamp(),
+            partition=self._partition(),
+        )
 
-        def record(values: Values) -> Record:
-            return Record(
-                topic(values[routing_at]),
-                key(values),
-                value(values),
-                headers(values),
-                0 if timestamp is None else timestamp(values),
-                _ANY_PARTITION if partition is None else partition(values),
-            )
-
-        return record
-
-    def _header_maker(self) -> Callable[[Values], Headers]:
-        placed, null_headers = self._headers, self._rules.null_headers
+    def _placed_headers(self) -> Sequence[tuple[str, Part]] | Callable[[Values], Headers]:
+        if self._rules.null_headers:
+            return [(name, _part(index, convert, null, _quoting(name))) for name, index, convert, null in self._headers]
+        placed = self._headers
 
         def headers(values: Values) -> Headers:
             made: Headers = []
-            for name, index, convert, null in placed:
+            for name, index, convert, _ in placed:
                 content = values[index]
-                if content is None:
-                    if null_headers:
-                        made.append((name, null))
-                elif convert is None:
-                    made.append((name, content))
-                else:
-                    made.append((name, _converted(convert, content, name)))
+                if content is not None:
+                    made.append((name, content if convert is None else _converted(convert, content, name)))
             return made
 
         return headers
 
-    def _key_maker(self) -> Callable[[Values], bytes | None]:
+    def _key(self) -> Part | None:
         name = self._rules.key_field
         if name not in self._at:
-            return lambda values: None
+            return None
         index, kind, required = self._place(name)
         convert, null = written(kind, self._rules.key_form, required, kind.plain)
-        if convert is None:
-            return lambda values: values[index]
+        return _part(index, convert, null, _quoting(name))
 
-        def key(values: Values) -> bytes | None:
-            content = values[index]
-            return null if content is None else _converted(convert, content, name)
-
-        return key
-
-    def _value_maker(self) -> Callable[[Values], bytes | None]:
+    def _value(self) -> Part:
         rules, payload = self._rules, self._place(self._rules.payload_field)
         members = tuple((p.alias, self._place(p.column)) for p in rules.in_envelope if p.column in self._at)
+        if rules.value_form.kind != "json" and not members and not rules.tombstone_on_empty_payload:
+            convert, null = written(payload.kind, rules.value_form, payload.required, payload.kind.plain)
+            # Whatever it holds is not shown to those who read reasons.
+            return _part(payload.at, convert, null, lambda _: rules.payload_field)
         prefix = f"{rules.schema_prefix}.{self._name}"
         version_at = None if rules.schema_version_field is None else self._at[rules.schema_version_field]
-        envelope = Envelope(members, prefix, self._at[rules.route_by_field], version_at)
-        make = value_maker(rules, payload, envelope)
-        if rules.value_form.kind == "plain" and payload.kind.plain is None and not members:
-            return make
+        make = value_maker(rules, payload, Envelope(members, prefix, self._at[rules.route_by_field], version_at))
 
         def value(values: Values) -> bytes | None:
             try:
@@ -228,7 +228,7 @@ class Route:
 
         return value
 
-    def _timestamp_maker(self) -> Callable[[Values], int] | None:
+    def _timestamp(self) -> Part | None:
         name = self._rules.timestamp_field
         if name is None:
             return None
@@ -240,42 +240,53 @@ class Route:
             )
         convert = texts.positive if kind == _BIGINT else epoch_ms
 
-        def timestamp(values: Values) -> int:
-            content = values[index]
-            if content is None:
-                return 0
-            try:
-                return convert(content)
-            except ValueError as wrong:
-                raise Unroutable(f"column {name} {content[:60].decode(errors='replace')!r}: {wrong}") from None
+        def timestamp(content: bytes | None) -> int:
+            return 0 if content is None else _converted(convert, content, f"column {name}")
 
-        return timestamp
+        return Converted(index, timestamp)
 
-    def _partition_maker(self) -> Callable[[Values], int] | None:
+    def _partition(self) -> Part | None:
         index = next(
             (self._at[p.column] for p in self._rules.placements if p.place == "partition" and p.column in self._at),
             None,
         )
-        if index is None:
-            return None
-
-        def partition(values: Values) -> int:
-            content = values[index]
-            if content is None:
-                return _ANY_PARTITION
-            try:
-                number = int(content)
-            except ValueError:
-                number = -1
-            if number < 0:
-                raise Unroutable(f"partition {content[:60].decode(errors='replace')!r} is no number from 0")
-            return number
-
-        return partition
+        return None if index is None else Converted(index, _partition_number)
 
 
-def _converted(convert: Convert, content: bytes, name: str) -> bytes:
+def _partition_number(content: bytes | None) -> int:
+    if content is None:
+        return _ANY_PARTITION
+    try:
+        number = int(content)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise Unroutable(f"partition {content[:60].decode(errors='replace')!r} is no number from 0")
+    return number
+
+
+def _part(index: int, convert: Convert | None, null: bytes | None, refusal: Callable[[bytes], str]) -> Part:
+    """A column as a part of a record; `null` stands for null, and `refusal` says of a text which column it was."""
+    if convert is None:
+        return index
+
+    def converted(content: bytes | None) -> bytes | None:
+        if content is None:
+            return null
+        try:
+            return convert(content)
+        except ValueError as wrong:
+            raise Unroutable(f"{refusal(content)}: {wrong}") from None
+
+    return Converted(index, converted)
+
+
+def _quoting(name: str) -> Callable[[bytes], str]:
+    return lambda content: f"{name} {content[:60].decode(errors='replace')!r}"
+
+
+def _converted(convert: Callable[[bytes], T], content: bytes, name: str) -> T:
     try:
         return convert(content)
     except ValueError as wrong:
-        raise Unroutable(f"{name} {content[:60].decode(errors='replace')!r}: {wrong}") from None
+        raise Unroutable(f"{_quoting(name)(content)}: {wrong}") from None

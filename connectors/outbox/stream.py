@@ -22,6 +22,8 @@ from connectors.outbox.positions import format_position, parse_position
 _CONFIRM_EVERY_S = 1.0
 _ALIVE_EVERY_S = 5.0
 _FAILOVER_SINCE = 170_000
+# libpq reads as much at once as its buffer takes: 16 KB, unless one message was larger; it never shrinks again.
+_READ_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class Stream:
 
     def start(self, position: int) -> None:
         """Streams every transaction whose commit record begins at `position` or later."""
+        self._connection.execute(sql.SQL("select repeat(' ', {})").format(sql.Literal(_READ_BYTES - 1024)))
         publications = sql.Identifier(self._config.publication).as_string(self._connection).replace("'", "''")
         self._connection.execute(
             sql.SQL("START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names {})").format(
@@ -104,7 +107,7 @@ class Stream:
             if size > 0:
                 yield bytes(frame)
             elif size == 0:
-                # One call takes about 16 KB: read on until the socket is empty.
+                # One call takes what libpq's buffer holds: read on until the socket is empty.
                 if not poll(0):
                     return
                 consume()

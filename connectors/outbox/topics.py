@@ -12,7 +12,8 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.errors import ProducerLost
-from connectors.outbox.routing import Record, Unroutable, record_bytes
+from connectors.outbox.plans import Parts
+from connectors.outbox.routing import Unroutable, record_bytes
 
 _log = structlog.get_logger()
 
@@ -65,17 +66,18 @@ class Topics:
         self._known.clear()
         self._absent_until.clear()
 
-    def check(self, record: Record, size_bound: int) -> None:
+    def check(self, record: Parts, size_bound: int) -> None:
         """Raises Unroutable for a record that its topic cannot take; `size_bound` is an upper bound of its bytes."""
-        topic = self._known.get(record.topic)
+        name, key, _, _, _, partition = record
+        topic = self._known.get(name)
         if topic is None:
-            topic = self._find(record.topic)
+            topic = self._find(name)
         if size_bound > topic.record_bytes_max and (size := record_bytes(record)) > topic.record_bytes_max:
-            raise Unroutable(f"{size} bytes, topic {record.topic} takes {topic.record_bytes_max}")
-        if record.partition >= topic.partitions:
-            raise Unroutable(f"partition {record.partition}, topic {record.topic} has {topic.partitions}")
-        if record.key is None and topic.compacted:
-            raise Unroutable(f"no key, and topic {record.topic} is compacted")
+            raise Unroutable(f"{size} bytes, topic {name} takes {topic.record_bytes_max}")
+        if partition >= topic.partitions:
+            raise Unroutable(f"partition {partition}, topic {name} has {topic.partitions}")
+        if key is None and topic.compacted:
+            raise Unroutable(f"no key, and topic {name} is compacted")
 
     def refresh_if_old(self) -> None:
         """Called between batches: limits can be changed by hand, and partitions added."""

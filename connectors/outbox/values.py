@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from binascii import unhexlify
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -36,7 +37,7 @@ def raw_bytes(text: bytes) -> bytes:
     """A bytea's bytes from its hex text. Raises ValueError."""
     if text[:2] != b"\\x":
         raise ValueError("a bytea that is not in hex form: bytea_output was changed")
-    return bytes.fromhex(text[2:].decode("ascii"))
+    return unhexlify(text[2:])
 
 
 def moment(text: bytes) -> datetime:

@@ -1,11 +1,14 @@
 """Keeps the tables behind the view `<outbox>_status` true, where they are; the connector works all the same without them.
 
 Kafka is asked first and the tables follow, so they are late and never early; at a start they are written anew.
+They are written by a thread of its own: in the carrier's, each second of carrying would wait for their commit.
 """
 
 from __future__ import annotations
 
+import threading
 import time
+from typing import NamedTuple
 
 import psycopg
 import structlog
@@ -24,59 +27,116 @@ _log = structlog.get_logger()
 _EVERY_S = 1.0
 # Without tables, or while the database refuses: how often it is tried again.
 _AGAIN_S = 60.0
+# Longer than the server lets a statement of ours take.
+_END_WITHIN_S = 2.5
 
 Told = dict[bytes, tuple[str, str, str]]
 
 
+class _Facts(NamedTuple):
+    """What was true at one moment: the stored position, how much was carried, and what of it is not published."""
+
+    position: int
+    carried: int
+    told: Told
+
+
 class StatusTables:
-    """Written at most once a second, and only when something was published, failed or mended: an idle outbox writes no log."""
+    """Hands the facts to the writer at most once a second, and only when something was published, failed or mended.
+
+    So an idle outbox writes no log. One for each stream.
+    """
 
     def __init__(self, config: OutboxConfig, blocked: Blocked, metrics: Metrics) -> None:
-        self._config, self._blocked, self._metrics = config, blocked, metrics
+        self._blocked, self._metrics, self._writer = blocked, metrics, _Writer(config)
+        self._next_at = 0.0
+
+    def serve(self, stored: StoredPosition) -> None:
+        """Never waits. A database that refuses costs nothing but the view."""
+        now = time.monotonic()
+        if now < self._next_at or now < self._writer.again_at:
+            return
+        self._next_at = now + _EVERY_S
+        carried = self._metrics.rows_total + self._metrics.mended_total
+        if self._writer.knows(carried):
+            return
+        self._writer.take(_Facts(stored.position, carried, {entry.key: _told(entry) for entry in self._blocked}))
+
+    def close(self) -> None:
+        """Ends the writer."""
+        self._writer.end()
+
+
+class _Writer:
+    """The thread and its connection; it begins with the first facts. Only the last facts count."""
+
+    def __init__(self, config: OutboxConfig) -> None:
+        self.again_at = 0.0
+        self._config = config
         schema, table = config.schema_and_table
         self._progress = sql.Identifier(schema, beside(table, PROGRESS))
         self._unpublished = sql.Identifier(schema, beside(table, UNPUBLISHED))
         self._connection: psycopg.Connection | None = None
-        self._next_at = 0.0
         self._told: Told | None = None
         # (every transaction id below is over, once this position is stored), and how much was carried when that was asked.
         self._horizon: tuple[int, int] | None = None
         self._carried = -1
+        self._facts: _Facts | None = None
+        self._wake, self._ended = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="status", daemon=True)
 
-    def serve(self, stored: StoredPosition) -> None:
-        """Brings the tables up to date. A database that refuses costs nothing but the view."""
-        now = time.monotonic()
-        if now < self._next_at:
-            return
-        self._next_at = now + _EVERY_S
-        try:
-            self._follow(stored)
-        except psycopg.Error as error:
-            self._next_at = now + _AGAIN_S
-            self.close()
-            _log.warning("the status of rows is not written", error=str(error).strip().splitlines()[0])
+    def knows(self, carried: int) -> bool:
+        """Whether the tables say what is to be said after so much."""
+        return self._horizon is None and self._carried == carried
 
-    def close(self) -> None:
-        """Ends the connection."""
+    def take(self, facts: _Facts) -> None:
+        """Takes the facts and returns at once."""
+        self._facts = facts
+        if self._thread.ident is None:
+            self._thread.start()
+        self._wake.set()
+
+    def end(self) -> None:
+        """What is under way is finished first."""
+        self._ended.set()
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join(_END_WITHIN_S)
+
+    def _run(self) -> None:
+        while self._wake.wait() and not self._ended.is_set():
+            self._wake.clear()
+            facts = self._facts
+            if facts is None:
+                continue
+            try:
+                self._follow(facts)
+            except psycopg.Error as error:
+                self.again_at = time.monotonic() + _AGAIN_S
+                self._close()
+                _log.warning("the status of rows is not written", error=str(error).strip().splitlines()[0])
+        self._close()
+
+    def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
         self._told = None
 
-    def _follow(self, stored: StoredPosition) -> None:
-        carried = self._metrics.rows_total + self._metrics.mended_total
-        if self._horizon is None and self._carried == carried:
-            return
-        if self._connection is None and not self._connect():
-            self._next_at = time.monotonic() + _AGAIN_S
+    def _follow(self, facts: _Facts) -> None:
+        connection = self._connection or self._connect()
+        if connection is None:
+            self.again_at = time.monotonic() + _AGAIN_S
             return
         if self._horizon is None:
-            self._horizon, self._carried = self._ask(), carried
-        if stored.position >= self._horizon[1]:
-            self._write(stored, self._horizon[0])
+            horizon = _ask(connection)
+            self._horizon, self._carried = horizon, facts.carried
+        if facts.position >= self._horizon[1]:
+            self._write(connection, facts, self._horizon[0])
             self._horizon = None
 
-    def _connect(self) -> bool:
+    def _connect(self) -> psycopg.Connection | None:
+        """None without the tables."""
         connection = connect(self._config)
         schema, table = self._config.schema_and_table
         found = connection.execute(
@@ -85,38 +145,27 @@ class StatusTables:
         ).fetchone()
         if found is None:
             connection.close()
-            return False
-        # Carrying waits while this is written, so a lock of somebody else's must not hold it up.
+            return None
+        # A lock of somebody else's must not keep a connector from ending.
         connection.execute("set lock_timeout = '200ms'")
         connection.execute("set statement_timeout = '2s'")
         self._connection = connection
-        return True
+        return connection
 
-    def _ask(self) -> tuple[int, int]:
-        """First the transactions, then the position: what was over by then has its commit record before it."""
-        assert self._connection is not None
-        horizon = self._connection.execute("select pg_snapshot_xmin(pg_current_snapshot())::text::bigint").fetchone()
-        position = self._connection.execute("select pg_current_wal_insert_lsn()::text").fetchone()
-        assert horizon is not None
-        assert position is not None
-        return int(horizon[0]), parse_position(position[0])
-
-    def _write(self, stored: StoredPosition, below: int) -> None:
-        assert self._connection is not None
-        name, now = self._config.name, {entry.key: _told(entry) for entry in self._blocked}
-        with self._connection.transaction():
+    def _write(self, connection: psycopg.Connection, facts: _Facts, below: int) -> None:
+        name, now = self._config.name, facts.told
+        with connection.transaction():
             if self._told is None:
-                self._connection.execute(
-                    sql.SQL("delete from {} where connector = %s").format(self._unpublished), (name,)
-                )
+                connection.execute(sql.SQL("delete from {} where connector = %s").format(self._unpublished), (name,))
             told = self._told or {}
             gone = [key.decode() for key in told if now.get(key) != told[key]]
-            new = [(name, key.decode(), *facts) for key, facts in now.items() if told.get(key) != facts]
-            with self._connection.cursor() as cursor:
-                cursor.execute(
-                    sql.SQL("delete from {} where connector = %s and place = any(%s)").format(self._unpublished),
-                    (name, gone),
-                )
+            new = [(name, key.decode(), *row) for key, row in now.items() if told.get(key) != row]
+            with connection.cursor() as cursor:
+                if gone:
+                    cursor.execute(
+                        sql.SQL("delete from {} where connector = %s and place = any(%s)").format(self._unpublished),
+                        (name, gone),
+                    )
                 cursor.executemany(sql.SQL("insert into {} values (%s, %s, %s, %s, %s)").format(self._unpublished), new)
                 cursor.execute(
                     sql.SQL(
@@ -124,9 +173,18 @@ class StatusTables:
                         "do update set position = excluded.position, published_below = excluded.published_below, "
                         "recorded_at = clock_timestamp()"
                     ).format(self._progress),
-                    (name, format_position(stored.position), below),
+                    (name, format_position(facts.position), below),
                 )
         self._told = now
+
+
+def _ask(connection: psycopg.Connection) -> tuple[int, int]:
+    """First the transactions, then the position: what was over by then has its commit record before it."""
+    horizon = connection.execute("select pg_snapshot_xmin(pg_current_snapshot())::text::bigint").fetchone()
+    position = connection.execute("select pg_current_wal_insert_lsn()::text").fetchone()
+    assert horizon is not None
+    assert position is not None
+    return int(horizon[0]), parse_position(position[0])
 
 
 def _told(entry: Entry) -> tuple[str, str, str]:

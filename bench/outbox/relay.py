@@ -1,4 +1,4 @@
-"""The peer of the outbox benchmark: a polling relay as people write it, at least once; `python -m bench.outbox_relay URL BOOTSTRAP TOPIC_PREFIX`."""
+"""The peer of the outbox benchmark: a polling relay as people write it, at least once; `python -m bench.outbox.relay URL BOOTSTRAP TOPIC_PREFIX`."""
 
 import sys
 import time
