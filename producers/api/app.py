@@ -9,7 +9,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from producers.api import commands, customers, orders, probes, problems, stock, tables, wallets
+from producers.api import commands, customers, orders, probes, problems, saga_histories, stock, tables, wallets
 from producers.api.parts import Parts
 from producers.api.probes import RequestMetrics
 
@@ -33,7 +33,7 @@ def make_app(parts: Parts, close: Closing | None = None) -> FastAPI:
     app.state.metrics = RequestMetrics()
     app.middleware("http")(app.state.metrics)
     app.add_middleware(JsonBodies)
-    for resource in (orders, customers, stock, wallets, commands, tables, probes):
+    for resource in (orders, customers, stock, wallets, saga_histories, commands, tables, probes):
         app.include_router(resource.router)
     problems.install(app)
     return app
