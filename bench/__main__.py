@@ -9,6 +9,7 @@ import sys
 # Name on the command line -> module with `main(argv) -> int`.
 BENCHMARKS = {
     "codec": "bench.codec",
+    "append": "bench.append",
     "histories": "bench.histories",
     "faust": "bench.faust_rdkafka",
     "outbox": "bench.outbox",

@@ -152,8 +152,7 @@ def _wallet_orders(
     if payments_url is None:
         log.warning("orders paid from a wallet wait: no payments database is set")
         return nullcontext()
-    show = TwoPhaseMetrics(registry).show
-    return wallet_orders(settings.orders_database_url, payments_url, name, codec, show)
+    return wallet_orders(settings.orders_database_url, payments_url, name, codec, TwoPhaseMetrics(registry))
 
 
 @contextmanager

@@ -157,6 +157,8 @@ def _examine_prepared(service: str, connection: psycopg.Connection[Row], notes: 
     notes.figures[f"{service} prepared transactions"] = len(found)
     for each in found:
         notes.figures[f"{service} {each.gid} prepared for s"] = round(each.age_s, 1)
+        notes.figures[f"{service} {each.gid} pins MB of log"] = round(each.pinned_mb, 2)
+        notes.figures[f"{service} {each.gid} sessions that wait"] = each.sessions_waiting
         if each.age_s > PREPARED_AGE_S_MAX:
             notes.add("two-phase", f"{service}/{each.gid}", each.told)
     if _one(connection, "select to_regclass('two_phase_decisions') is not null"):

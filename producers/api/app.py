@@ -9,7 +9,19 @@ from anyio import to_thread
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from producers.api import commands, customers, letters, orders, probes, problems, sagas, stock, tables, wallets
+from producers.api import (
+    commands,
+    customers,
+    letters,
+    orders,
+    probes,
+    problems,
+    saga_histories,
+    sagas,
+    stock,
+    tables,
+    wallets,
+)
 from producers.api.parts import Parts
 from producers.api.probes import Measured, RequestMetrics
 
@@ -33,7 +45,18 @@ def make_app(parts: Parts, close: Closing | None = None) -> FastAPI:
     app.state.metrics = RequestMetrics()
     app.add_middleware(Measured, metrics=app.state.metrics)
     app.add_middleware(JsonBodies)
-    for resource in (orders, customers, stock, wallets, sagas, letters, commands, tables, probes):
+    for resource in (
+        orders,
+        customers,
+        stock,
+        wallets,
+        sagas,
+        saga_histories,
+        letters,
+        commands,
+        tables,
+        probes,
+    ):
         app.include_router(resource.router)
     problems.install(app)
     return app

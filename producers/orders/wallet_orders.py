@@ -10,14 +10,17 @@ from schemas.envelope import Message
 
 # What one look takes up; the rest is taken up by the next.
 OPEN_A_LOOK_MAX = 64
+CHANNEL = "tally_wallet_orders"
 
 
 def note_wallet_order(connection: Connection, command: Message) -> None:
-    """Adds a confirmation to what is to be done; a repeat adds nothing."""
+    """Adds a confirmation to what is to be done, and calls when the transaction is committed; a repeat adds nothing."""
     connection.execute(
         "insert into wallet_orders (id, order_id, command) values (%s, %s, %s) on conflict (id) do nothing",
         (command.envelope.id, command.envelope.subject, Jsonb(command_to_json(command))),
     )
+    # The sink's transaction is an ordinary one; one that is to be prepared could not call.
+    connection.execute("select pg_notify(%s, '')", (CHANNEL,))
 
 
 def open_wallet_orders(connection: Connection) -> list[str]:

@@ -32,6 +32,9 @@ SESSION_LIMITS = {
 
 # How long a caller waits for a free connection before it is told that the service is out of reach.
 POOL_WAIT_S = 5.0
+# The pool doubles its pause between tries to connect for this long and then gives up, until somebody asks again.
+# With the library's 5 minutes a server that is back after a minute would not be asked for another one.
+RECONNECT_S = 4.0
 
 
 def with_limits(url: str, application_name: str) -> str:
@@ -68,6 +71,7 @@ def open_pool(url: str, name: str, size: PoolSize | None = None) -> Pool:
         min_size=size.min,
         max_size=size.max,
         timeout=POOL_WAIT_S,
+        reconnect_timeout=RECONNECT_S,
         name=name,
         check=ConnectionPool.check_connection,
         open=False,

@@ -46,8 +46,10 @@ class Coordinator:
             self._steps("before vote")
             writers = {name: branch for name, branch in branches.items() if branch.has_written()}
             if len(writers) <= 1:
-                for branch in writers.values():
+                for name, branch in writers.items():
+                    self._steps(f"before commit at once {name}")
                     branch.commit_at_once()
+                    self._steps(f"after commit at once {name}")
                 return Outcome.COMMIT
             transaction = new_id()
             outcome = self._converse(coordinate(tuple(writers)), transaction, writers)

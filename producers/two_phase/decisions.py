@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,13 @@ from producers.two_phase.participant import Outcome, Resolution
 
 # What one pass of recovery takes up; the rest waits for the next.
 OPEN_A_PASS_MAX = 1_000
+# What one look of `Recovery.verify` compares.
+COMMITTED_A_LOOK_MAX = 1_000
+# What else is written in the transaction of a decision or of its dismissal.
+Beside = Callable[[Connection], None]
 _COLUMNS = "transaction::text, coordinator, epoch, outcome, participants, ended_at is not null, damage"
+
+_STANDING = "select outcome from two_phase_decisions where transaction = %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +52,15 @@ class Decisions:
         assert row is not None, "an upsert returns its row"
         return Identity(coordinator, row[0])
 
-    def decide(self, owner: Identity, transaction: str, outcome: Outcome, participants: tuple[str, ...]) -> Outcome:
-        """Inserts the decision unless there is one; gives the one that stands."""
+    def decide(
+        self,
+        owner: Identity,
+        transaction: str,
+        outcome: Outcome,
+        participants: tuple[str, ...],
+        beside: Beside = lambda _: None,
+    ) -> Outcome:
+        """Inserts the decision unless there is one; gives the one that stands. `beside` is written unless that differs."""
         with self._pool.connection() as connection:
             _survives_a_crash(connection)
             inserted = connection.execute(
@@ -54,11 +68,14 @@ class Decisions:
                 " values (%s, %s, %s, %s, %s) on conflict (transaction) do nothing returning outcome",
                 (transaction, owner.coordinator, owner.epoch, outcome.value, list(participants)),
             ).fetchone()
-        if inserted is not None:
-            return outcome
-        standing = self.find(transaction)
-        assert standing is not None, "decisions are never removed"
-        return standing.outcome
+            if inserted is None:
+                # Another statement, another snapshot: it sees the row that the insert met.
+                inserted = connection.execute(_STANDING, (transaction,)).fetchone()
+            assert inserted is not None, "decisions are never removed"
+            stands = Outcome(inserted[0])
+            if stands is outcome:
+                beside(connection)
+        return stands
 
     def find(self, transaction: str) -> Decided | None:
         """The decision of a transaction; None where there is none yet."""
@@ -78,11 +95,15 @@ class Decisions:
         """Transactions with heuristic damage that no operator has dismissed."""
         return self._select("where damage <> '{}' and forgotten_at is null order by decided_at")
 
-    def committed(self, participant: str) -> list[Decided]:
-        """Ended commits that `participant` was part of: its markers must show them, unless it lost data since."""
+    def committed(self, participant: str, skip: int = 0) -> list[Decided]:
+        """Ended commits that `participant` was part of: its markers must show them, unless it lost data since.
+
+        Newest first, COMMITTED_A_LOOK_MAX of them after `skip`.
+        """
         return self._select(
-            "where outcome = 'COMMIT' and ended_at is not null and %s = any(participants) and not damage ? %s",
-            (participant, participant),
+            "where outcome = 'COMMIT' and ended_at is not null and %s = any(participants) and not damage ? %s"
+            f" order by decided_at desc, transaction limit {COMMITTED_A_LOOK_MAX} offset %s",
+            (participant, participant, skip),
         )
 
     def end(self, transaction: str, damage: tuple[tuple[str, Resolution], ...]) -> None:
@@ -95,17 +116,17 @@ class Decisions:
                 (found, transaction),
             )
 
-    def forget(self, transaction: str) -> bool:
-        """An operator has dealt with the damage; whether there was any to dismiss."""
+    def forget(self, transaction: str, beside: Beside = lambda _: None) -> bool:
+        """An operator has dealt with the damage; whether there was any to dismiss, and only then `beside` is written."""
         with self._pool.connection() as connection:
-            return (
-                connection.execute(
-                    "update two_phase_decisions set forgotten_at = clock_timestamp()"
-                    " where transaction = %s and ended_at is not null and damage <> '{}' and forgotten_at is null",
-                    (transaction,),
-                ).rowcount
-                == 1
+            dismissed = connection.execute(
+                "update two_phase_decisions set forgotten_at = clock_timestamp()"
+                " where transaction = %s and ended_at is not null and damage <> '{}' and forgotten_at is null",
+                (transaction,),
             )
+            if dismissed.rowcount == 1:
+                beside(connection)
+            return dismissed.rowcount == 1
 
     def _select(self, rest: str, given: tuple[Any, ...] = ()) -> list[Decided]:
         query = f"select {_COLUMNS} from two_phase_decisions {rest}"

@@ -1,4 +1,8 @@
-"""What an operator may do: see what is open, bring one transaction to an outcome, dismiss damage that was dealt with."""
+"""What an operator may do: see what is open, bring one transaction to an outcome, dismiss damage that was dealt with.
+
+Each act leaves who did it and why in the audit trail: a row of the orders database's outbox, written in the act's
+own transaction, so that neither is without the other.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,31 @@ from dataclasses import dataclass
 
 import psycopg
 
+from producers.store.connections import Connection
+from producers.store.postgres import PostgresUnit
 from producers.two_phase.coordinator import end
-from producers.two_phase.decisions import Decided, Decisions
+from producers.two_phase.decisions import Beside, Decided, Decisions
 from producers.two_phase.errors import DecidedOtherwise, NotAtAll, NotPrepared
 from producers.two_phase.identifiers import Identifier
 from producers.two_phase.participant import Outcome, Participant, Prepared, Resolution
 from producers.two_phase.protocol import End
+from schemas.codec import AvroCodec, Codec
+from schemas.envelope import Envelope, Message, new_id, now
+from schemas.messages import TwoPhaseActed, wire_type
+from schemas.topics import AUDIT_TRAIL
+
+SOURCE, AGGREGATETYPE = "/tally/operator", "two-phase"
+# Acts, as the audit trail has them.
+ACT_BY_OUTCOME = {Outcome.COMMIT: "COMMIT", Outcome.ABORT: "ROLLBACK"}
+FORGET = "FORGET"
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who acts, and why."""
+
+    by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +59,10 @@ class Open:
 class Operator:
     """The operator's acts over the databases of all participants."""
 
-    def __init__(self, decisions: Decisions, participants: Mapping[str, Participant]) -> None:
-        self._decisions, self._participants = decisions, participants
+    def __init__(
+        self, decisions: Decisions, participants: Mapping[str, Participant], codec: Codec | None = None
+    ) -> None:
+        self._decisions, self._participants, self._codec = decisions, participants, codec or AvroCodec()
 
     def open(self) -> list[Open]:
         """All that is open or damaged, oldest first. Raises psycopg.OperationalError without the orders database."""
@@ -57,7 +82,7 @@ class Operator:
             return None
         return Open(transaction, decision, prepared.get(transaction, {}), out_of_reach)
 
-    def force(self, transaction: str, outcome: Outcome) -> dict[str, Resolution]:
+    def force(self, transaction: str, outcome: Outcome, who: Who) -> dict[str, Resolution]:
         """Decides, as recovery would in the end, and resolves; what each participant came to.
 
         Raises NotPrepared, DecidedOtherwise, and NotAtAll for a commit that a participant did not prepare:
@@ -72,7 +97,8 @@ class Operator:
                 raise NotAtAll(transaction, tuple(sorted(missing)))
         owner = found.decision.owner if found.decision else next(iter(found.prepared.values())).identifier.owner
         names = found.decision.participants if found.decision else tuple(self._participants)
-        stands = self._decisions.decide(owner, transaction, outcome, names)
+        trail = self._trail(transaction, ACT_BY_OUTCOME[outcome], who)
+        stands = self._decisions.decide(owner, transaction, outcome, names, trail)
         if stands is not outcome:
             raise DecidedOtherwise(transaction, stands)
         came_to = {
@@ -82,9 +108,19 @@ class Operator:
             end(self._decisions, transaction, End(tuple((n, r) for n, r in came_to.items() if r.is_heuristic)))
         return came_to
 
-    def forget(self, transaction: str) -> bool:
+    def forget(self, transaction: str, who: Who) -> bool:
         """Dismisses the damage of an ended transaction; False where there is none."""
-        return self._decisions.forget(transaction)
+        return self._decisions.forget(transaction, self._trail(transaction, FORGET, who))
+
+    def _trail(self, transaction: str, act: str, who: Who) -> Beside:
+        body, id_ = TwoPhaseActed(act, who.by, who.reason), new_id()
+        type_ = wire_type(TwoPhaseActed)
+        acted = Message(Envelope(id_, type_, SOURCE, AGGREGATETYPE, transaction, None, now(), id_, id_), body)
+
+        def write(connection: Connection) -> None:
+            PostgresUnit(connection, self._codec).send(AUDIT_TRAIL, acted)
+
+        return write
 
     def _prepared(self) -> tuple[dict[str, dict[str, Prepared]], tuple[str, ...]]:
         found: dict[str, dict[str, Prepared]] = {}

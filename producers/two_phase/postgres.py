@@ -11,6 +11,7 @@ from psycopg_pool import PoolTimeout
 
 from producers.store.connections import Connection, Pool
 from producers.two_phase.identifiers import Identifier, parse
+from producers.two_phase.inspecting import Held, held
 from producers.two_phase.participant import Outcome, Prepared, Resolution, Steps, Vote
 
 _PREPARED = """
@@ -98,6 +99,11 @@ class PostgresParticipant:
             rows = connection.execute(_PREPARED).fetchall()
         found = [(parse(gid), age_s) for gid, age_s in rows]
         return [Prepared(identifier, age_s) for identifier, age_s in found if identifier is not None]
+
+    def held(self) -> list[Held]:
+        """All that is prepared here, strangers' too, with what it costs. Raises psycopg.OperationalError."""
+        with self._by_name() as connection:
+            return held(connection)
 
     def marked(self, transactions: Iterable[str]) -> set[str]:
         """See `Participant.marked`."""

@@ -117,12 +117,20 @@ class Recovery:
     def verify(self, participant: str) -> list[str]:
         """Transactions that ended as committed and of which `participant` knows nothing: it was restored from a backup.
 
-        They are kept as heuristic damage. Raises psycopg.OperationalError.
+        They are kept as heuristic damage. A backup lacks the newest, so it looks back until it finds one look whole:
+        decisions are kept for ever, and most are never looked at again. Raises psycopg.OperationalError.
         """
-        committed = {decision.transaction for decision in self._decisions.committed(participant)}
         there = self._participants[participant]
         still_prepared = {prepared.identifier.transaction for prepared in there.prepared()}
-        missing = sorted(committed - still_prepared - there.marked(committed))
+        missing: list[str] = []
+        looked_at = 0
+        while True:
+            committed = {decision.transaction for decision in self._decisions.committed(participant, looked_at)}
+            lacking = sorted(committed - still_prepared - there.marked(committed))
+            if not lacking:
+                break
+            missing += lacking
+            looked_at += len(committed)
         for transaction in missing:
             end(self._decisions, transaction, End(((participant, Resolution.HEURISTIC_ROLLBACK),)))
         return missing

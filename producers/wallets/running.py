@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import psycopg
@@ -13,8 +13,9 @@ from producers.store.connections import PoolSize, open_pool
 from producers.two_phase.coordinator import Coordinator
 from producers.two_phase.decisions import Decisions
 from producers.two_phase.identifiers import Identity
+from producers.two_phase.metrics import TwoPhaseMetrics
 from producers.two_phase.postgres import PostgresParticipant
-from producers.two_phase.recovery import Pass, Recovery
+from producers.two_phase.recovery import ALARM_AFTER_S, Pass, Recovery
 from producers.wallets.pivot import AT_ONCE_MAX, ORDERS_DATABASE, PAYMENTS_DATABASE, WalletPivot
 from schemas.codec import Codec
 
@@ -22,13 +23,14 @@ log = structlog.get_logger(__name__)
 
 ASK_AGAIN_S = 1.0
 STOP_WITHIN_S = 10.0
-# Each pivot holds one connection in each database, and one more to decide and resolve; recovery has its own.
-POOL = PoolSize(min=1, max=2 * AT_ONCE_MAX + 2)
+# Each pivot holds one connection in each database, and one more to decide and resolve; recovery has its own, and one
+# listens.
+POOL = PoolSize(min=1, max=2 * AT_ONCE_MAX + 3)
 
 
 @contextmanager
 def wallet_orders(
-    orders_url: str, payments_url: str, coordinator: str, codec: Codec, on_pass: Callable[[Pass], None]
+    orders_url: str, payments_url: str, coordinator: str, codec: Codec, metrics: TwoPhaseMetrics
 ) -> Iterator[None]:
     """Runs both until the block ends; waits by itself for databases that are away.
 
@@ -45,7 +47,7 @@ def wallet_orders(
         owner = _begin_life(decisions, coordinator, stopping)
         if owner is None:
             return
-        recovery = Recovery(owner, decisions, participants, on_pass=on_pass)
+        recovery = Recovery(owner, decisions, participants, on_pass=lambda found: _show(found, participants, metrics))
         pivot = WalletPivot(orders, Coordinator(owner, decisions, participants), codec)
         recovery.start()
         pivot.start()
@@ -62,6 +64,18 @@ def wallet_orders(
         thread.join(STOP_WITHIN_S)
         orders.close()
         payments.close()
+
+
+def _show(found: Pass, participants: Mapping[str, PostgresParticipant], metrics: TwoPhaseMetrics) -> None:
+    metrics.show(found)
+    held = {name: participants[name].held() for name in found.prepared}
+    metrics.show_held(held)
+    for name, each in ((name, each) for name, all_ in held.items() for each in all_):
+        # Recovery tells of ours; a stranger's it does not touch, and it pins and blocks as much.
+        if each.identifier is None and each.age_s >= ALARM_AFTER_S:
+            log.error(
+                "a stranger's transaction is prepared for too long", participant=name, gid=each.gid, told=each.told
+            )
 
 
 def _begin_life(decisions: Decisions, coordinator: str, stopping: threading.Event) -> Identity | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from schemas.messages import customers, dead_letters, inventory, orders, payments, sagas, wallets
+from schemas.messages import customers, dead_letters, inventory, orders, payments, sagas, two_phase, wallets
 from schemas.messages.customers import CustomerChanged, CustomerErased, CustomerRegistered
 from schemas.messages.dead_letters import ActOnDeadLetters, DeadLettered, DeadLettersActed
 from schemas.messages.inventory import (
@@ -72,11 +72,12 @@ from schemas.messages.sagas import (
     SagaStepAnswered,
     SagaStepStarted,
 )
+from schemas.messages.two_phase import TwoPhaseActed
 from schemas.messages.wallets import WalletCredited, WalletDebited, WalletRefunded
 
 # Parts of messages: they have a class but never travel alone.
 PARTS: tuple[type, ...] = (OrderLine, ReturnedLine, LineToReturn, SagaLine, SagaReturnedLine)
-GROUPS = (customers, orders, payments, wallets, inventory, sagas, dead_letters)
+GROUPS = (customers, orders, payments, wallets, inventory, sagas, dead_letters, two_phase)
 
 MESSAGES: dict[str, type] = {}
 
@@ -169,6 +170,7 @@ __all__ = [
     "StockReturned",
     "StockShipped",
     "StockShortage",
+    "TwoPhaseActed",
     "VoidPayment",
     "WalletCredited",
     "WalletDebited",

@@ -1,9 +1,10 @@
-"""The verbs of two-phase commits: list, show, commit, rollback, forget."""
+"""The verbs of two-phase commits: list, show; commit, rollback, forget, each with a reason that is kept."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from getpass import getuser
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from producers.store.connections import PoolSize, open_pool
 from producers.two_phase.decisions import Decisions
 from producers.two_phase.errors import ForceRefused, NotPrepared
 from producers.two_phase.inspecting import held
-from producers.two_phase.operating import Open, Operator
+from producers.two_phase.operating import Open, Operator, Who
 from producers.two_phase.participant import Outcome
 from producers.two_phase.postgres import PostgresParticipant
 from tally.cli.failures import CheckFailed, Failure, NotFound, OutOfReach, WrongUsage, group
@@ -28,6 +29,8 @@ ASK_WITHIN_S = 5
 _COLUMNS = ("transaction", "age_s", "decision", "prepared", "damage", "out_of_reach")
 
 Transaction = Annotated[str, typer.Argument(metavar="TRANSACTION", help="The transaction's id, as `list` shows it.")]
+
+Reason = Annotated[str, typer.Option(help="Why; kept in the audit trail.")]
 
 
 @app.command("list")
@@ -49,30 +52,30 @@ def show(transaction: Transaction, form: Format = None) -> None:
 
 
 @app.command()
-def commit(transaction: Transaction, form: Format = None) -> None:
+def commit(transaction: Transaction, reason: Reason, form: Format = None) -> None:
     """Commit one that all participants have prepared; refused where it was decided otherwise."""
-    _force(transaction, Outcome.COMMIT, form)
+    _force(transaction, Outcome.COMMIT, reason, form)
 
 
 @app.command()
-def rollback(transaction: Transaction, form: Format = None) -> None:
+def rollback(transaction: Transaction, reason: Reason, form: Format = None) -> None:
     """Roll one back everywhere; refused where it was decided otherwise."""
-    _force(transaction, Outcome.ABORT, form)
+    _force(transaction, Outcome.ABORT, reason, form)
 
 
 @app.command()
-def forget(transaction: Transaction) -> None:
+def forget(transaction: Transaction, reason: Reason) -> None:
     """Dismiss the damage of one, once its data was put right by hand."""
     with _operator() as operator:
-        if not operator.forget(_id(transaction)):
+        if not operator.forget(_id(transaction), Who(getuser(), reason)):
             raise NotFound(f"transaction {transaction} has no damage to dismiss")
 
 
-def _force(transaction: str, outcome: Outcome, form: str | None) -> None:
+def _force(transaction: str, outcome: Outcome, reason: str, form: str | None) -> None:
     id_ = _id(transaction)
     with _operator() as operator:
         try:
-            came_to = operator.force(id_, outcome)
+            came_to = operator.force(id_, outcome, Who(getuser(), reason))
         except NotPrepared as error:
             raise NotFound(str(error)) from None
         except ForceRefused as error:

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 import psycopg
 
 from schemas.codec import AvroCodec
+from schemas.histories import Sum
 from schemas.partitioning import partition_of
 from schemas.topics import EVENT_TOPICS, PARTITIONS
 from tally.audit.collecting import CONNECT_TIMEOUT_S, SourceUnreachable
 from tally.audit.report import Finding, Report
-from tally.fsck.scanning import GATED, TABLES, Head, Kept, Row, Scan
+from tally.fsck.scanning import GATED_BY_SERVICE, TABLES, Head, Kept, Row, Scan
 from tally.reading import workers
 from tally.reading.reader import Partition, Reader, UnknownTopic
 from tally.reading.workers import NotServed
@@ -27,7 +28,10 @@ from tally.reading.workers import NotServed
 PROCESSES_MAX = 4
 ROUNDS_MAX = 3
 PAUSE_S = 2.0
-_HEADS = "select aggregateid, version, snapshot, snapshot_version from heads where aggregatetype = %s"
+INDEXED = tuple(topic.removesuffix(".events") for topic in EVENT_TOPICS)
+_HEADS = (
+    "select aggregatetype, aggregateid, version, snapshot, snapshot_version from heads where aggregatetype = any(%s)"
+)
 
 Say = Callable[[str], None]
 
@@ -78,16 +82,26 @@ def _round(
     sources: Sources, topic_faults: Callable[[], list[Finding]], say: Say
 ) -> tuple[set[Finding], dict[str, int | float]]:
     findings = topic_faults()
-    heads = [row for kind, url in sources.databases.items() for row in _heads(kind, url)]
+    heads = [row for service, url in sources.databases.items() for row in _heads(service, url)]
     rows: list[tuple[str, str, Row]] | None = None
+    indexed: dict[str, dict[int, Sum]] = {}
     if sources.tables:
         try:
             owners = workers.find(sources.kafka)
             rows = [(table, row["key"], row["value"]) for table in TABLES for row in workers.scan(owners, table)]
+            indexed = {kind: workers.history_sums(owners, kind) for kind in INDEXED}
         except NotServed as error:
             findings.append(Finding("tables-agree", "workers", f"{error}; start the workers, or say --no-tables"))
     jobs = _jobs(sources, heads, rows)
-    figures: dict[str, int | float] = dict.fromkeys(("records", "aggregates", "snapshots", "rows"), 0)
+    for job in jobs:
+        job.kept.indexed.update(
+            {
+                kind: by_partition[job.partition]
+                for kind, by_partition in indexed.items()
+                if job.partition in by_partition
+            }
+        )
+    figures: dict[str, int | float] = dict.fromkeys(("records", "aggregates", "snapshots", "rows", "indexed"), 0)
     # A fresh interpreter each: a fork of a process that has threads of librdkafka would hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(PROCESSES_MAX, len(jobs)), context) as pool:
@@ -103,7 +117,7 @@ def _round(
 def _jobs(
     sources: Sources, heads: Iterable[tuple[str, str, Head]], rows: list[tuple[str, str, Row]] | None
 ) -> list[_Job]:
-    gated = GATED & set(sources.databases)
+    gated = frozenset(kind for service in sources.databases for kind in GATED_BY_SERVICE.get(service, ()))
     kept = [Kept({}, None if rows is None else {table: {} for table in TABLES}, gated) for _ in range(PARTITIONS)]
     for kind, id_, head in heads:
         kept[partition_of(id_.encode(), PARTITIONS)].heads[kind, id_] = head
@@ -148,16 +162,16 @@ def _scan(job: _Job) -> _Result:
         "aggregates": scan.aggregates,
         "snapshots": scan.snapshots,
         "rows": scan.compared_rows,
+        "indexed": scan.indexed,
     }
     return _Result(job.partition, findings, figures)
 
 
-def _heads(kind: str, url: str) -> list[tuple[str, str, Head]]:
-    if kind not in GATED:
-        return []
+def _heads(service: str, url: str) -> list[tuple[str, str, Head]]:
+    kinds = GATED_BY_SERVICE.get(service, ())
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
-            rows = connection.execute(_HEADS, (kind,)).fetchall()
+            rows = connection.execute(_HEADS, (list(kinds),)).fetchall()
     except psycopg.Error as error:
-        raise SourceUnreachable(f"the database of {kind} cannot be read: {str(error).splitlines()[0]}") from None
-    return [(kind, id_, Head(version, snapshot, form)) for id_, version, snapshot, form in rows]
+        raise SourceUnreachable(f"the database of {service} cannot be read: {str(error).splitlines()[0]}") from None
+    return [(kind, id_, Head(version, snapshot, form)) for kind, id_, version, snapshot, form in rows]

@@ -14,9 +14,11 @@ from typing import Any
 from producers.orders.aggregate import ORDERS
 from producers.payments.aggregate import payment_aggregate
 from producers.store.deciding import Aggregate
+from producers.wallets.aggregate import WALLETS
 from schemas.codec import Codec
-from schemas.envelope import Message
+from schemas.envelope import Envelope, Message
 from schemas.errors import Undecodable
+from schemas.histories import Sum, to_row
 from schemas.partitioning import partition_of
 from schemas.records import decode_record
 from schemas.topics import PARTITIONS
@@ -37,6 +39,7 @@ REMEDY = {
     "heads-agree": "is the connector behind? `tally outbox status`; else the row or the topic was changed by hand",
     "snapshots-are-folds": "rebuild the head row from its history",
     "tables-agree": "is the worker behind? `tally groups lag`; else rebuild the table",
+    "index-agrees": "stop the worker that owns the partition, remove its folder of histories, start it: it indexes anew",
     "topics-keep-all": "set it back at once; what is gone comes back from a backup only",
 }
 _DIGEST_BYTES = 8
@@ -57,11 +60,13 @@ class Kept:
     """What else holds state of this partition: head rows by (type, id), rows of read models by (table, key).
 
     `gated` are the types whose database was read; None for the rows of all tables where no worker serves them.
+    `indexed` is what the worker's index of histories comes to, by type.
     """
 
     heads: dict[Key, Head] = field(default_factory=dict)
     rows: dict[str, dict[str, Row]] | None = None
     gated: frozenset[str] = frozenset()
+    indexed: dict[str, Sum] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -87,6 +92,7 @@ class Scan:
         self._histories: dict[Key, _History] = {}
         self._states: dict[Key, Any] = {}
         self._rows: dict[Key, Row] = {}
+        self._sums = {kind: Sum(each.until) for kind, each in kept.indexed.items()}
         self.findings: list[Finding] = []
         self.records = self.snapshots = self.compared_rows = 0
 
@@ -95,10 +101,17 @@ class Scan:
         """How many histories were seen."""
         return len(self._histories)
 
+    @property
+    def indexed(self) -> int:
+        """How many events were compared with the index."""
+        return sum(each.events for each in self._sums.values())
+
     def take(self, record: Record) -> None:
         """Looks at one record."""
         self.records += 1
         place = f"{record.topic}/{record.partition}/{record.offset}"
+        if self._sums:
+            self._add_up(record)
         try:
             message = decode_record(record.headers, record.value, self._codec)
         except Undecodable as error:
@@ -132,7 +145,27 @@ class Scan:
                         "tables-agree", f"{table}/{key}", f"the row is at {row['version']}, the topic at {version}"
                     )
         self.findings += self._lacking()
+        for kind, there in self._kept.indexed.items():
+            here = self._sums[kind]
+            if (here.events, here.digest) != (there.events, there.digest):
+                place = f"{kind}.events/{self._partition}"
+                told = f"the index holds {there.events} events, the topic {here.events} before offset {here.until}"
+                self._say("index-agrees", place, told if here.events != there.events else f"{told}; they differ")
         return self.findings
+
+    def _add_up(self, record: Record) -> None:
+        """As the index does it: undecoded, and of two events under one version the first."""
+        try:
+            envelope = Envelope.from_headers(record.headers)
+            row = to_row(record.partition, record.offset, record.headers, record.value or b"")
+        except Undecodable:
+            return
+        kind, version = envelope.aggregatetype, envelope.version
+        if version is None or kind not in self._sums:
+            return
+        history = self._histories.get((kind, envelope.subject))
+        if history is None or version > history.version or history.digest(version) == _UNSEEN:
+            self._sums[kind].add(row)
 
     def _comes_next(self, message: Message, record: Record, of: str) -> bool:
         envelope = message.envelope
@@ -225,11 +258,13 @@ def _finding(check: str, place: str, message: str) -> Finding:
 
 
 def _aggregate(kind: str, id_: str) -> Aggregate[Any]:
+    if kind == "wallets":
+        return WALLETS
     return ORDERS if kind == "orders" else payment_aggregate(id_)
 
 
-# Whose expected versions a database gates.
-GATED = frozenset({"orders", "payments"})
+# Whose expected versions a database gates, by the service that has it.
+GATED_BY_SERVICE = {"orders": ("orders",), "payments": ("payments", "wallets")}
 # A table with one row for each aggregate of one event topic; a re-keyed one follows no event topic.
 _MODELS = {model.name: model for model in READ_MODELS if model.topic.endswith(".events")}
 _TYPE_BY_TABLE = {name: model.topic.removesuffix(".events") for name, model in _MODELS.items()}

@@ -12,6 +12,7 @@ import httpx
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from schemas.histories import Sum
 from schemas.topics import APP_ID
 from tally.reading.reader import REQUEST_TIMEOUT_S, Unreachable
 
@@ -109,6 +110,54 @@ def saga(workers: list[Worker], order_id: str) -> dict[str, Any] | None:
     if not answered:
         raise NotServed("no worker answers for sagas")
     return None
+
+
+def history(workers: list[Worker], of: tuple[str, str], first: int, last: int) -> list[dict[str, Any]]:
+    """Rows of (aggregate type, id) that its worker has indexed, page by page. Raises NotServed."""
+    path = f"/histories/{of[0]}/{quote(of[1], safe='')}"
+    for worker in workers:
+        rows: list[dict[str, Any]] = []
+        next_: int | None = first
+        try:
+            with httpx.Client(base_url=worker.url, timeout=REQUEST_TIMEOUT_S) as client:
+                while next_ is not None:
+                    answer = client.get(path, params={"from": next_, "to": last})
+                    if answer.status_code != 200:
+                        break
+                    page = answer.json()
+                    rows += page["items"]
+                    next_ = page["next"]
+        except httpx.TransportError:
+            continue
+        if next_ is None:
+            return rows
+    raise NotServed(f"no worker answers for the history of {of[0]}/{of[1]}")
+
+
+def history_sums(workers: list[Worker], aggregatetype: str) -> dict[int, Sum]:
+    """What the workers' indexes of one type's histories come to, by partition. Raises NotServed."""
+    found: dict[int, Sum] = {}
+    for worker in workers:
+        asked = {"after": "", "until": ""}
+        with httpx.Client(base_url=worker.url, timeout=REQUEST_TIMEOUT_S) as client:
+            while True:
+                try:
+                    answer = client.get(f"/histories-sums/{aggregatetype}", params=asked)
+                except httpx.TransportError as error:
+                    raise NotServed(f"worker at {worker.url} does not answer: {error}") from None
+                if answer.status_code != 200:
+                    raise NotServed(f"worker at {worker.url} has no index just now ({answer.status_code})")
+                page = answer.json()
+                for number, (until, events, digest) in page["sums"].items():
+                    each = found.setdefault(int(number), Sum(until))
+                    each.events += events
+                    each.digest ^= digest
+                if not page["next"] or not page["sums"]:
+                    break
+                # The first page says how far the index reached; what is indexed since does not count.
+                until_now = ",".join(f"{number}:{sum_[0]}" for number, sum_ in page["sums"].items())
+                asked = {"after": page["next"], "until": until_now}
+    return found
 
 
 def _page(client: httpx.Client, table: str, params: dict[str, str | int]) -> dict[str, Any]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
+from two_phase_pair import OwnServer, emptied
 
 from producers.store.connections import Pool, open_pool
 from producers.store.migrating import migrate
 from producers.store.tables import Roles
 from tally.local.databases import PostgresHost, ServiceDatabase
+from tally.local.postgres import Postgres
 
 NewDatabase = Callable[[str], ServiceDatabase]
 
@@ -52,17 +56,13 @@ def kept_payments_database(new_database: NewDatabase) -> ServiceDatabase:
 @pytest.fixture
 def orders_database(kept_orders_database: ServiceDatabase) -> ServiceDatabase:
     """The database of orders, empty."""
-    with psycopg.connect(kept_orders_database.owner_url) as connection:
-        connection.execute("truncate heads, outbox, commands, sink_positions, wallet_orders")
-    return kept_orders_database
+    return emptied("orders", kept_orders_database)
 
 
 @pytest.fixture
 def payments_database(kept_payments_database: ServiceDatabase) -> ServiceDatabase:
     """The database of payments, empty."""
-    with psycopg.connect(kept_payments_database.owner_url) as connection:
-        connection.execute("truncate heads, outbox, commands, sink_positions, attempts")
-    return kept_payments_database
+    return emptied("payments", kept_payments_database)
 
 
 @pytest.fixture
@@ -79,3 +79,20 @@ def payments_pool(payments_database: ServiceDatabase) -> Iterator[Pool]:
     pool = open_pool(payments_database.service_url, "payments")
     yield pool
     pool.close()
+
+
+@pytest.fixture(scope="session")
+def own_server() -> Iterator[OwnServer]:
+    """A server that tests may kill, stop and restore, with the databases of all services."""
+    with tempfile.TemporaryDirectory(prefix="tally-tests-") as folder:
+        Path(folder).chmod(0o755)
+        server = Postgres(Path(folder), durable=False)
+        try:
+            server.start()
+            databases = server.create_services()
+            for service in ("orders", "payments"):
+                migrate(service, databases[service].owner_url)
+            yield OwnServer(server, databases)
+        finally:
+            server.stop()
+            server.remove_data()

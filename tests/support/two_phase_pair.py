@@ -3,20 +3,67 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psycopg
 
 from producers.store.connections import Pool
 from producers.two_phase.coordinator import Coordinator
 from producers.two_phase.decisions import Decisions
+from producers.two_phase.participant import Outcome
 from producers.two_phase.postgres import PostgresParticipant
 from producers.two_phase.recovery import Bounds, Recovery
+from tally.local.databases import ServiceDatabase
+from tally.local.postgres import Postgres
 
 AT_ONCE = Bounds(abandoned_after_s=0.0)
 INSERT = "insert into commands (id, scope, body_hash, state) values (%s, 'two-phase', '', 'RUNNING')"
+
+
+# What a test begins without, by service.
+EMPTIED = {
+    "orders": "heads, outbox, commands, sink_positions, wallet_orders, two_phase_markers, two_phase_decisions",
+    "payments": "heads, outbox, commands, sink_positions, attempts, two_phase_markers",
+}
+
+
+def emptied(service: str, database: ServiceDatabase) -> ServiceDatabase:
+    """The database of a service without rows.
+
+    Markers and decisions go together: markers whose decisions lie in a database that went away would be damage.
+    """
+    with psycopg.connect(database.owner_url) as connection:
+        connection.execute(f"truncate {EMPTIED[service]}".encode())
+    return database
+
+
+@dataclass(frozen=True)
+class OwnServer:
+    """A server that a test may kill, with the databases of all services."""
+
+    server: Postgres
+    databases: dict[str, ServiceDatabase]
+
+    def kill_and_restart(self) -> None:
+        """As by a crash of the machine's process; ready again when it returns."""
+        self.server.kill()
+        self.restart()
+
+    def emptied(self, service: str) -> ServiceDatabase:
+        """The database of a service, without rows."""
+        return emptied(service, self.databases[service])
+
+    def restart(self) -> None:
+        """Starts it; ready when it returns."""
+        self.server.launch()
+        self.server.wait_ready()
 
 
 @dataclass
@@ -63,6 +110,44 @@ class Pair:
     def prepared(self) -> list[str]:
         """What is prepared in either."""
         return [str(found.identifier) for there in self.participants.values() for found in there.prepared()]
+
+    def settle(self) -> None:
+        """One pass of recovery, after which nothing is open."""
+        self.recovery().run_pass()
+        assert self.prepared() == []
+        assert self.decisions.open() == []
+        assert self.decisions.damaged() == []
+
+
+@dataclass
+class Apart:
+    """A pair of which one database lies on a server of its own."""
+
+    own: OwnServer
+    pair: Pair
+
+    @property
+    def server(self) -> Postgres:
+        return self.own.server
+
+
+@contextmanager
+def ending(pair: Pair) -> Iterator[Pair]:
+    """Whatever a test leaves running or prepared is gone afterwards."""
+    try:
+        yield pair
+    finally:
+        for process in pair.processes:
+            process.kill()
+            process.communicate()
+        for participant in pair.participants.values():
+            for prepared in participant.prepared():
+                participant.resolve(prepared.identifier, Outcome.ABORT)
+
+
+def until_stopped(process: subprocess.Popen[str]) -> None:
+    """Waits until a process has stopped itself."""
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
 
 
 def _has(pool: Pool, id_: str) -> bool:

@@ -61,4 +61,6 @@ def test_a_prepared_transaction_is_a_figure_with_its_age(kafka: str, database: s
         finally:
             connection.execute(f"rollback prepared '{gid}'")
     assert report.figures["orders prepared transactions"] == 1
-    assert f"orders {gid} prepared for s" in report.figures
+    assert {f"orders {gid} {what}" for what in ("prepared for s", "pins MB of log", "sessions that wait")} <= set(
+        report.figures
+    )

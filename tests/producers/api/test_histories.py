@@ -14,7 +14,7 @@ from producers.store.postgres import PostgresEventStore
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message
 from schemas.histories import to_row
-from schemas.messages import OrderConfirmed, OrderShipped, StockReceived, StockReserved, wire_type
+from schemas.messages import OrderConfirmed, OrderShipped, SagaEnded, StockReceived, StockReserved, wire_type
 from schemas.records import encode_record
 
 CODEC = AvroCodec()
@@ -188,3 +188,12 @@ def test_stock_is_shown_at_a_version_and_not_before_its_first_event(api: Any, bu
     assert api.client.get(f"/stock/{busy_sku}?version=101").status_code == 404
     assert api.client.get(f"/stock/{busy_sku}", params={"at": "2026-11-25T11:59:59Z"}).status_code == 404
     assert api.client.get("/stock/nothing", params={"at": "2026-11-25T11:59:59Z"}).status_code == 404
+
+
+def test_a_saga_has_a_history_too(api: Any) -> None:
+    put(api, event(SagaEnded("CONFIRMED", None), "sagas", "o1", 1))
+    api.workers.put("w0:1", "order_sagas", "o1", {"version": 1})
+    answer = api.client.get("/sagas/o1/events")
+    assert [event["type"] for event in answer.json()] == ["SAGA_ENDED"]
+    assert answer.headers["Consistency-Token"] == "sagas/o1@1"
+    assert api.client.get("/sagas/nothing/events").status_code == 404

@@ -1,64 +1,101 @@
-"""A kill -9 and a stall at every step of a two-phase commit on real databases: both have the row, or neither."""
+"""A kill -9 and a stall of coordinator and servers at every step of a two-phase commit: both have the row, or neither."""
 
 from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
+import psycopg
 import pytest
-from two_phase_pair import Pair
+from two_phase_pair import Apart, Pair, until_stopped
+from two_phase_steps import ABORT_STEPS, COMMIT_STEPS, COMMITTED, Matrix, cases
 
-STEPS = [
-    "before vote",
-    *(
-        f"{moment} {name}"
-        for name in ("orders", "payments")
-        for moment in ("before marker", "before prepare", "after prepare")
-    ),
-    "before decision",
-    "after decision",
-    *(f"{moment} {name}" for name in ("orders", "payments") for moment in ("before commit", "after commit")),
-    "before forget",
-    "after forget",
-]
-REFUSED_STEPS = [f"{moment} {name}" for name in ("orders", "payments") for moment in ("before abort", "after abort")]
-SAMPLE = {"after prepare orders", "before decision", "after decision", "after commit orders", "before abort orders"}
-# From the decision on, what was begun ends as a commit.
-COMMITTED = set(STEPS[STEPS.index("after decision") :])
-CASES = [
-    pytest.param(
-        step, step in REFUSED_STEPS, marks=() if step in SAMPLE else pytest.mark.slow, id=step.replace(" ", "-")
-    )
-    for step in STEPS + REFUSED_STEPS
-]
+STEPS = COMMIT_STEPS + ABORT_STEPS
+SAMPLE = frozenset({"after prepare orders", "before decision", "after decision", "after commit orders"})
+SAMPLE |= {"before abort orders"}
+# The pool of the coordinator's process (`two_phase_coordinator.py`).
+BACKENDS = "select pid from pg_stat_activity where application_name = 'two-phase-payments'"
 
 
-@pytest.mark.parametrize(("step", "is_refused"), CASES)
-def test_a_coordinator_killed_at_any_step_leaves_both_or_neither(pair: Pair, step: str, is_refused: bool) -> None:
-    process, id_ = pair.start(step, signal.SIGKILL, is_refused=is_refused)
+@pytest.mark.parametrize("step", cases(STEPS, SAMPLE))
+def test_a_coordinator_killed_at_any_step_leaves_both_or_neither(pair: Pair, matrix: Matrix, step: str) -> None:
+    process, id_ = pair.start(step, signal.SIGKILL, is_refused=step in ABORT_STEPS)
     assert process.wait(30) == -signal.SIGKILL
-    settle(pair)
+    pair.settle()
     assert pair.there(id_) == ((True, True) if step in COMMITTED else (False, False))
+    note(matrix, step, "coordinator killed", pair, id_)
 
 
-@pytest.mark.parametrize(("step", "is_refused"), CASES)
+@pytest.mark.parametrize("step", cases(STEPS, SAMPLE))
 def test_a_coordinator_that_stalls_while_recovery_acts_and_goes_on_splits_nothing(
-    pair: Pair, step: str, is_refused: bool
+    pair: Pair, matrix: Matrix, step: str
 ) -> None:
-    process, id_ = pair.start(step, signal.SIGSTOP, is_refused=is_refused)
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
-    settle(pair)
+    process, id_ = pair.start(step, signal.SIGSTOP, is_refused=step in ABORT_STEPS)
+    until_stopped(process)
+    pair.settle()
     os.kill(process.pid, signal.SIGCONT)
-    told, _ = process.communicate(timeout=30)
+    goes_on_to_what_stands(pair, process, id_)
+    note(matrix, step, "coordinator stalled", pair, id_)
+
+
+@pytest.mark.parametrize("step", cases(STEPS, frozenset({"before prepare payments"})))
+def test_a_participant_that_stalls_while_recovery_acts_and_goes_on_splits_nothing(
+    pair: Pair, matrix: Matrix, step: str
+) -> None:
+    process, id_ = pair.start(step, signal.SIGSTOP, is_refused=step in ABORT_STEPS)
+    until_stopped(process)
+    with psycopg.connect(pair.payments_url, autocommit=True) as connection:
+        # They wait for the coordinator's next word, so none of them holds anything that the server needs.
+        stalled = [pid for (pid,) in connection.execute(BACKENDS)]
+    try:
+        for pid in stalled:
+            os.kill(pid, signal.SIGSTOP)
+        os.kill(process.pid, signal.SIGCONT)
+        pair.recovery().run_pass()
+    finally:
+        for pid in stalled:
+            os.kill(pid, signal.SIGCONT)
+    goes_on_to_what_stands(pair, process, id_)
+    note(matrix, step, "payments stalled", pair, id_)
+
+
+@pytest.mark.parametrize("step", cases(STEPS, frozenset({"before commit payments"})))
+def test_a_participants_server_killed_at_any_step_splits_nothing(apart: Apart, matrix: Matrix, step: str) -> None:
+    id_ = kill_server_at(apart, step)
+    note(matrix, step, "payments killed", apart.pair, id_)
+
+
+@pytest.mark.parametrize("step", cases(STEPS, frozenset({"before decision"})))
+def test_the_server_of_the_decisions_killed_at_any_step_splits_nothing(
+    orders_apart: Apart, matrix: Matrix, step: str
+) -> None:
+    id_ = kill_server_at(orders_apart, step)
+    note(matrix, step, "orders killed", orders_apart.pair, id_)
+
+
+def kill_server_at(apart: Apart, step: str) -> str:
+    """The coordinator waits at the step until the server is back, and goes on with connections that are gone."""
+    pair = apart.pair
+    process, id_ = pair.start(step, signal.SIGSTOP, is_refused=step in ABORT_STEPS)
+    until_stopped(process)
+    apart.own.kill_and_restart()
+    os.kill(process.pid, signal.SIGCONT)
+    goes_on_to_what_stands(pair, process, id_)
+    if step in COMMITTED:
+        assert pair.there(id_) == (True, True)
+    return id_
+
+
+def goes_on_to_what_stands(pair: Pair, process: Any, id_: str) -> None:
+    """What the coordinator tells, if it tells anything, is what both have."""
+    told, _ = process.communicate(timeout=60)
     # What it prepared after recovery had passed is found by the next pass.
-    settle(pair)
+    pair.settle()
     there = pair.there(id_)
     assert there in ((True, True), (False, False))
-    assert told.strip() == ("COMMIT" if there == (True, True) else "ABORT")
+    assert told.strip() in ("" if process.returncode else None, "COMMIT" if there == (True, True) else "ABORT")
 
 
-def settle(pair: Pair) -> None:
-    pair.recovery().run_pass()
-    assert pair.prepared() == []
-    assert pair.decisions.open() == []
-    assert pair.decisions.damaged() == []
+def note(matrix: Matrix, step: str, fault: str, pair: Pair, id_: str) -> None:
+    matrix.note(step, fault, {(True, True): "both", (False, False): "neither"}.get(pair.there(id_), "SPLIT"))

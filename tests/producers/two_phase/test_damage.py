@@ -12,10 +12,11 @@ from two_phase_pair import INSERT, Pair
 
 from producers.two_phase.errors import DecidedOtherwise, NotAtAll
 from producers.two_phase.inspecting import held
-from producers.two_phase.operating import Operator
+from producers.two_phase.operating import Operator, Who
 from producers.two_phase.participant import Branch, Outcome, Resolution
 
 BOTH = ("orders", "payments")
+WHO = Who("ann", "told so")
 
 
 def test_an_operators_rollback_prepared_behind_our_back_is_kept_as_damage_until_it_is_forgotten(pair: Pair) -> None:
@@ -30,8 +31,8 @@ def test_an_operators_rollback_prepared_behind_our_back_is_kept_as_damage_until_
     assert damaged.damage == {"payments": "HEURISTIC_ROLLBACK"}
     operator = Operator(pair.decisions, pair.participants)
     assert [each.transaction for each in operator.open()] == [damaged.transaction]
-    assert operator.forget(damaged.transaction)
-    assert not operator.forget(damaged.transaction)
+    assert operator.forget(damaged.transaction, WHO)
+    assert not operator.forget(damaged.transaction, WHO)
     assert operator.open() == []
 
 
@@ -54,10 +55,10 @@ def test_an_operator_ends_what_is_prepared_everywhere_and_cannot_break_a_decisio
     operator = Operator(pair.decisions, pair.participants)
     (found,) = operator.open()
     assert sorted(found.prepared) == ["orders", "payments"]
-    assert operator.force(found.transaction, Outcome.COMMIT) == dict.fromkeys(BOTH, Resolution.AS_DECIDED)
+    assert operator.force(found.transaction, Outcome.COMMIT, WHO) == dict.fromkeys(BOTH, Resolution.AS_DECIDED)
     assert pair.there(id_) == (True, True)
     with pytest.raises(DecidedOtherwise):
-        operator.force(found.transaction, Outcome.ABORT)
+        operator.force(found.transaction, Outcome.ABORT, WHO)
 
 
 def test_what_only_some_have_prepared_cannot_be_committed_by_hand(pair: Pair) -> None:
@@ -66,8 +67,8 @@ def test_what_only_some_have_prepared_cannot_be_committed_by_hand(pair: Pair) ->
     operator = Operator(pair.decisions, pair.participants)
     (found,) = operator.open()
     with pytest.raises(NotAtAll):
-        operator.force(found.transaction, Outcome.COMMIT)
-    operator.force(found.transaction, Outcome.ABORT)
+        operator.force(found.transaction, Outcome.COMMIT, WHO)
+    operator.force(found.transaction, Outcome.ABORT, WHO)
     assert pair.there(id_) == (False, False)
 
 

@@ -4,64 +4,9 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from two_phase_pair import Pair
-
-from producers.store.connections import PoolSize, open_pool
-from producers.store.migrating import migrate
-from producers.two_phase.participant import Outcome
-from tally.local.databases import ServiceDatabase
-from tally.local.postgres import Postgres
-
-
-@dataclass
-class Apart:
-    """Payments on a server of its own."""
-
-    server: Postgres
-    pair: Pair
-
-    def kill_and_restart(self) -> None:
-        self.server.kill()
-        self.server.launch()
-        self.server.wait_ready()
-
-
-@pytest.fixture(scope="module")
-def payments_server() -> Iterator[tuple[Postgres, str]]:
-    with tempfile.TemporaryDirectory(prefix="tally-tests-") as folder:
-        Path(folder).chmod(0o755)
-        server = Postgres(Path(folder), durable=False)
-        try:
-            server.start()
-            database = server.create_services()["payments"]
-            migrate("payments", database.owner_url)
-            yield server, database.service_url
-        finally:
-            server.stop()
-            server.remove_data()
-
-
-@pytest.fixture
-def apart(orders_database: ServiceDatabase, payments_server: tuple[Postgres, str]) -> Iterator[Apart]:
-    server, payments_url = payments_server
-    orders_pool = open_pool(orders_database.service_url, "orders")
-    payments_pool = open_pool(payments_url, "payments", PoolSize(0, 4))
-    pair = Pair(orders_database.service_url, payments_url, orders_pool, payments_pool)
-    yield Apart(server, pair)
-    for process in pair.processes:
-        process.kill()
-        process.communicate()
-    for participant in pair.participants.values():
-        for prepared in participant.prepared():
-            participant.resolve(prepared.identifier, Outcome.ABORT)
-    orders_pool.close()
-    payments_pool.close()
+from two_phase_pair import Apart
 
 
 @pytest.mark.parametrize("step", ["after prepare payments", "after decision", "after commit orders"])
@@ -69,7 +14,7 @@ def test_a_participants_server_that_crashes_keeps_what_it_prepared(apart: Apart,
     pair = apart.pair
     process, id_ = pair.start(step, signal.SIGKILL)
     process.wait(30)
-    apart.kill_and_restart()
+    apart.own.kill_and_restart()
     pair.recovery().run_pass()
     assert pair.prepared() == []
     is_committed = step != "after prepare payments"

@@ -2,85 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import pytest
+from running_system import wait_for
+from wallet_shop import Shop
 
-from producers.orders.handler import OrderCommands
-from producers.orders.service import OrderService, Origin
-from producers.payments.handler import PaymentCommands
+from producers.orders.wallet_orders import CHANNEL
 from producers.store.connections import Pool
-from producers.store.postgres import PostgresEventStore
-from producers.two_phase.coordinator import Coordinator
-from producers.two_phase.decisions import Decisions
-from producers.two_phase.postgres import PostgresParticipant
-from producers.wallets.aggregate import CreditWallet
-from producers.wallets.pivot import WalletPivot
-from producers.wallets.service import WalletService
-from schemas.codec import AvroCodec
-from schemas.envelope import Envelope, Message, new_id, now
-from schemas.messages import CancelOrder, ConfirmOrder, CreateOrder, OrderLine, RefundPayment, VoidPayment, wire_type
-
-CODEC = AvroCodec()
-
-
-@dataclass
-class Shop:
-    """Orders, payments and wallets, with the sinks' side of them."""
-
-    orders: Pool
-    payments: Pool
-
-    def __post_init__(self) -> None:
-        self.order_service = OrderService(PostgresEventStore(self.orders, CODEC))
-        self.wallets = WalletService(PostgresEventStore(self.payments, CODEC))
-        participants = {
-            "orders": PostgresParticipant("orders", self.orders),
-            "payments": PostgresParticipant("payments", self.payments),
-        }
-        decisions = Decisions(self.orders)
-        self.pivot = WalletPivot(self.orders, Coordinator(decisions.begin_life("test"), decisions, participants), CODEC)
-
-    def credit(self, customer_id: str, amount_minor: int) -> None:
-        self.wallets.credit(Origin("test", "credits", new_id()), CreditWallet(customer_id, amount_minor, "GBP"))
-
-    def place(self, customer_id: str, total_minor: int) -> str:
-        body = CreateOrder(customer_id, "GBP", (OrderLine(1, "S", 1, total_minor),), "wallet", "w")
-        return self.order_service.place(Origin("test", "orders", new_id()), body)[0]
-
-    def sink(self, body: Any, order_id: str) -> Message:
-        """A command of the saga, as the sink gives it."""
-        id_ = new_id()
-        aggregatetype = "payments" if isinstance(body, (VoidPayment, RefundPayment)) else "orders"
-        envelope = Envelope(id_, wire_type(type(body)), "/tally/sagas", aggregatetype, order_id, None, now(), id_, id_)
-        command = Message(envelope, body)
-        pool, handler = (
-            (self.payments, PaymentCommands(CODEC))
-            if aggregatetype == "payments"
-            else (self.orders, OrderCommands(CODEC))
-        )
-        with pool.connection() as connection:
-            handler.handle(connection, command)
-        return command
-
-    def types(self, order_id: str) -> list[str]:
-        return [
-            event.envelope.type for event in self.order_service.tail(order_id, 1, self.order_service.version(order_id))
-        ]
-
-    def balance(self, customer_id: str) -> int:
-        return self.wallets.find(customer_id)[0].balance_minor
-
-    def payment_types(self, aggregatetype: str, aggregate_id: str) -> list[str]:
-        store = PostgresEventStore(self.payments, CODEC)
-        return [event.envelope.type for event in store.read(aggregatetype, aggregate_id)]
-
-    def answer(self, command: Message) -> Any:
-        known = PostgresEventStore(self.orders, CODEC).find_command(command.envelope.id)
-        assert known is not None
-        return known.answer
+from schemas.messages import CancelOrder, ConfirmOrder, RefundPayment, VoidPayment
+from tally.local.databases import ServiceDatabase
 
 
 @pytest.fixture
@@ -159,3 +93,51 @@ def test_many_orders_of_one_wallet_never_take_more_than_it_has(shop: Shop) -> No
     ended = [shop.types(order_id)[-1] for order_id in placed]
     assert sorted(ended) == ["ORDER_CONFIRMED"] * 3 + ["ORDER_REJECTED"] * 5
     assert shop.balance("c1") == 100
+
+
+def test_a_running_pivot_hears_of_a_confirmation_and_looks_for_none(shop: Shop) -> None:
+    shop.credit("c1", 1000)
+    noted_before, noted_later = shop.place("c1", 300), shop.place("c1", 300)
+    shop.sink(ConfirmOrder(), noted_before)
+    shop.pivot.start()
+    try:
+        wait_for(lambda: shop.balance("c1") == 700, 30, "what was noted before it ran")
+        shop.sink(ConfirmOrder(), noted_later)
+        wait_for(lambda: shop.balance("c1") == 400, 30, "what it was called for")
+    finally:
+        shop.pivot.stop()
+
+
+def test_one_whose_wallet_is_held_is_tried_again_without_another_call(
+    shop: Shop, payments_database: ServiceDatabase
+) -> None:
+    shop.credit("c1", 1000)
+    order_id = shop.place("c1", 400)
+    with psycopg.connect(payments_database.service_url, autocommit=True) as other:
+        other.execute("begin")
+        other.execute("select 1 from heads where aggregateid = 'c1' for update")
+        shop.pivot.start()
+        try:
+            shop.sink(ConfirmOrder(), order_id)
+            wait_for(waiting_for_a_row(other), 30, "the pivot to wait for the wallet")
+            wait_for(lambda: not waiting_for_a_row(other)(), 30, "the pivot to give up for now")
+            assert shop.balance("c1") == 1000
+            other.execute("rollback")
+            wait_for(lambda: shop.balance("c1") == 600, 30, "the next try")
+        finally:
+            shop.pivot.stop()
+
+
+def waiting_for_a_row(connection: psycopg.Connection[Any]) -> Callable[[], bool]:
+    query = "select exists (select from pg_locks where not granted and locktype in ('transactionid', 'tuple'))"
+    return lambda: bool(connection.execute(query).fetchone()[0])  # type: ignore[index]
+
+
+def test_the_confirmation_of_a_card_order_calls_no_pivot(shop: Shop, orders_database: ServiceDatabase) -> None:
+    shop.credit("c1", 1000)
+    with psycopg.connect(orders_database.service_url, autocommit=True) as listener:
+        listener.execute(f"listen {CHANNEL}")
+        shop.sink(ConfirmOrder(), shop.place("c1", 400, "card"))
+        shop.sink(ConfirmOrder(), shop.place("c1", 400))
+        assert len(list(listener.notifies(timeout=30, stop_after=1))) == 1
+        assert list(listener.notifies(timeout=0)) == []

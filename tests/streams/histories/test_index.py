@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message
 from schemas.errors import Undecodable
-from schemas.histories import message_of
+from schemas.histories import Sum, message_of
 from schemas.messages import OrderCancelled
 from schemas.records import encode_record
 from streams.histories.index import HistoryIndex, Indexed, Position, StoreHeld
@@ -130,3 +130,19 @@ ENVELOPE = (
 def test_what_is_no_row_is_undecodable_and_nothing_worse(row: dict[str, object]) -> None:
     with pytest.raises(Undecodable):
         message_of(row, CODEC)
+
+
+def test_rows_are_added_up_page_by_page_by_partition_and_only_before_an_offset(index: HistoryIndex) -> None:
+    for partition in (0, 1):
+        events = [event(f"o{partition}-{number}", 1) for number in range(5)]
+        index.add(TOPIC, partition, [indexed(each, at) for at, each in enumerate(events)], reached(5))
+    at_once = {0: Sum(5), 1: Sum(3)}
+    assert index.add_up("orders", b"", 100, at_once) == b""
+    assert [(each.events, each.digest != 0) for each in at_once.values()] == [(5, True), (3, True)]
+    paged, after, pages = {0: Sum(5), 1: Sum(3)}, b"", 0
+    while pages == 0 or after:
+        after = index.add_up("orders", after, 4, paged)
+        pages += 1
+    assert (paged, pages) == (at_once, 3)
+    assert index.add_up("payments", b"", 100, nothing := {0: Sum(5)}) == b""
+    assert nothing == {0: Sum(5)}

@@ -11,6 +11,7 @@ import pytest
 from producers.orders.aggregate import ORDERS
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message
+from schemas.histories import Sum, to_row
 from schemas.messages import (
     OrderCancelled,
     OrderConfirmed,
@@ -18,6 +19,7 @@ from schemas.messages import (
     OrderLine,
     StockReceived,
     StockReserved,
+    WalletCredited,
     wire_type,
 )
 from schemas.partitioning import partition_of
@@ -203,3 +205,45 @@ def test_a_row_that_lacks_or_has_no_history_or_runs_ahead_is_found(sound: Partit
     assert sorted(sound.said()) == sorted(
         [("tables-agree", "orders/ghost"), ("tables-agree", f"stock/{sku()}"), ("tables-agree", "orders/o1")]
     )
+
+
+def test_an_index_that_holds_what_the_topic_holds_is_no_fault(sound: Partition) -> None:
+    # A repeat is dropped by the index, and what cannot be decoded is kept in it as it lies there.
+    sound.write(sound.messages[0])
+    sound.kept.indexed["orders"] = what_an_index_holds(sound, until=99)
+    assert "index-agrees" not in checks(sound.findings())
+
+
+@pytest.mark.parametrize("until", [1, 99])
+def test_an_index_that_lacks_an_event_or_holds_another_is_found(sound: Partition, until: int) -> None:
+    held = what_an_index_holds(sound, until)
+    sound.kept.indexed["orders"] = replace(held, events=held.events - 1)
+    assert "index-agrees" in checks(sound.findings())
+    sound.kept.indexed["orders"] = replace(held, digest=held.digest ^ 1)
+    (found,) = [finding for finding in sound.findings() if finding.check == "index-agrees"]
+    assert (found.place, "they differ" in found.message) == (f"orders.events/{PARTITION}", True)
+
+
+def what_an_index_holds(partition: Partition, until: int) -> Sum:
+    total, seen = Sum(until), set()
+    for record in partition.records:
+        envelope = Envelope.from_headers(record.headers)
+        key = (envelope.subject, envelope.version)
+        if envelope.aggregatetype == "orders" and key not in seen:
+            total.add(to_row(record.partition, record.offset, record.headers, record.value or b""))
+            seen.add(key)
+    return total
+
+
+def checks(findings: list[Finding]) -> set[str]:
+    return {finding.check for finding in findings}
+
+
+def test_a_wallets_snapshot_that_is_not_the_fold_is_found() -> None:
+    credited = event(WalletCredited("c", 100, "GBP", 100), 1, "wallets", ORDER)
+    head = Head(1, {"balance_minor": 100, "currency": "GBP"}, 1)
+    sound = Partition([credited], Kept({("wallets", ORDER): head}, gated=frozenset({"wallets"})))
+    assert sound.findings() == []
+    head = Head(1, {"balance_minor": 99, "currency": "GBP"}, 1)
+    planted = Partition([credited], Kept({("wallets", ORDER): head}, gated=frozenset({"wallets"})))
+    assert checks(planted.findings()) == {"snapshots-are-folds"}

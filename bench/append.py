@@ -1,0 +1,159 @@
+"""Appends with an expected version: the event store against pyeventsourcing on the same PostgreSQL, 1 and 8 writers.
+
+`python -m bench.append [--events N] [--rounds N]`
+Each writer is a process with aggregates of its own; every append is one event and one commit that waits for the disk.
+Both sides check the version: ours by the head row, pyeventsourcing by its primary key and its table lock.
+Ours also writes the snapshot and an outbox row that a connector carries to Kafka. Ratios first: the machine decides the
+rest. "peer absent" where the package `eventsourcing` is not installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from producers.store.connections import PoolSize, open_pool
+from producers.store.migrating import migrate
+from schemas.envelope import new_id
+from schemas.messages import OrderConfirmed, OrderCreated, OrderLine
+from tally.event_store import EventStore
+from tally.local.databases import ServiceDatabase
+from tally.local.postgres import Postgres
+
+WRITERS = (1, 8)
+# A history's length, after which a writer begins the next aggregate.
+EVENTS_AN_AGGREGATE = 10
+CREATED = OrderCreated("guest", "GBP", (OrderLine(1, "85123A", 6, 255),), 1530, "card", "tok_ok")
+NO_KAFKA = "127.0.0.1:9"
+Write = Callable[[int], None]
+
+
+def ours(url: str) -> tuple[Write, Callable[[], None]]:
+    """A writer of event number N, and its end."""
+    store = EventStore("orders", NO_KAFKA, open_pool(url, "bench-append", PoolSize(1, 1)))
+    at = {"id": ""}
+
+    def write(number: int) -> None:
+        version = number % EVENTS_AN_AGGREGATE
+        if version == 0:
+            at["id"] = new_id()
+        store.append(at["id"], [OrderConfirmed() if version else CREATED], expected_version=version)
+
+    return write, store.close
+
+
+def theirs(url: str) -> tuple[Write, Callable[[], None]]:
+    """The same by pyeventsourcing's application."""
+    from eventsourcing.application import Application
+    from eventsourcing.domain import Aggregate, event
+
+    class Order(Aggregate):
+        @event("Created")
+        def __init__(self, customer_id: str, total_minor: int, lines: list[list[object]]) -> None:
+            self.customer_id, self.total_minor, self.lines = customer_id, total_minor, lines
+            self.status = "CREATED"
+
+        @event("Confirmed")
+        def confirm(self) -> None:
+            self.status = "CONFIRMED"
+
+    parts = urlsplit(url)
+    application = Application(
+        env={
+            "PERSISTENCE_MODULE": "eventsourcing.postgres",
+            "POSTGRES_DBNAME": parts.path[1:],
+            "POSTGRES_HOST": str(parts.hostname),
+            "POSTGRES_PORT": str(parts.port),
+            "POSTGRES_USER": str(parts.username),
+            "POSTGRES_PASSWORD": unquote(parts.password or ""),
+            "POSTGRES_POOL_SIZE": "1",
+            "POSTGRES_MAX_OVERFLOW": "1",
+        }
+    )
+    at: dict[str, Order] = {}
+
+    def write(number: int) -> None:
+        if number % EVENTS_AN_AGGREGATE == 0:
+            at["order"] = Order("guest", 1530, [[1, "85123A", 6, 255]])
+        else:
+            at["order"].confirm()
+        application.save(at["order"])
+
+    return write, application.close
+
+
+SIDES = {"ours": ours, "pyeventsourcing": theirs}
+
+
+def work(side: str, url: str, count: int) -> tuple[float, float]:
+    """One writer's process: begin and end of its appends, by the clock that all share."""
+    write, close = SIDES[side](url)
+    for number in range(2 * EVENTS_AN_AGGREGATE):
+        write(number)
+    began = time.time()
+    for number in range(count):
+        write(number)
+    ended = time.time()
+    close()
+    return began, ended
+
+
+def rate(side: str, url: str, writers: int, events: int) -> float:
+    """Appends a second of so many writers at once."""
+    each = events // writers
+    with ProcessPoolExecutor(writers, get_context("spawn")) as processes:
+        # Their packages are loaded before any of them begins.
+        list(processes.map(time.sleep, [0.0] * writers))
+        spans = list(processes.map(work, [side] * writers, [url] * writers, [each] * writers))
+    return each * writers / (max(end for _, end in spans) - min(begin for begin, _ in spans))
+
+
+def main(argv: list[str]) -> int:
+    """Prints a table: medians of the rounds, both sides in turn in each."""
+    parser = argparse.ArgumentParser(prog="python -m bench.append")
+    parser.add_argument("--events", type=int, default=4_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args(argv)
+    sides = [side for side in SIDES if side == "ours" or importlib.util.find_spec("eventsourcing") is not None]
+    with tempfile.TemporaryDirectory(prefix="tally-bench-") as folder:
+        Path(folder).chmod(0o755)
+        server = Postgres(Path(folder))
+        server.start()
+        try:
+            urls = _databases(server)
+            for writers in WRITERS:
+                found: dict[str, list[float]] = {side: [] for side in sides}
+                for _ in range(given.rounds):
+                    for side in sides:
+                        found[side].append(rate(side, urls[side], writers, given.events))
+                _print(writers, {side: statistics.median(rates) for side, rates in found.items()})
+        finally:
+            server.stop()
+            server.remove_data()
+    return 0
+
+
+def _databases(server: Postgres) -> dict[str, str]:
+    database: ServiceDatabase = server.create_services()["orders"]
+    migrate("orders", database.owner_url)
+    return {"ours": database.service_url, "pyeventsourcing": server.host.create_database("peer")}
+
+
+def _print(writers: int, medians: dict[str, float]) -> None:
+    peer = medians.get("pyeventsourcing")
+    ratio = "peer absent" if peer is None else f"{medians['ours'] / peer:.2f} times pyeventsourcing"
+    rates = ", ".join(f"{side} {value:,.0f}/s" for side, value in medians.items())
+    print(f"append, {writers} writer(s): {ratio} ({rates})", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,232 @@
+"""The event store as a program sees it: append behind a version, read one aggregate, read a topic.
+
+    with EventStore.of("orders") as store:
+        store.append(order_id, [OrderShipped()], expected_version=2)
+        for event in store.read(order_id):
+            print(event["type"], event["data"])
+
+Events that come out are plain: `{id, type, aggregateId, data, timestamp, version}`; those that go in are bodies, the
+classes of `schemas.messages`. PostgreSQL gates and Kafka remembers: an append is a transaction in the database of the
+service, a read comes from Kafka by the workers' index, with the tail that it lacks from the outbox.
+
+EventStoreError
+├── NotAppendable    only the worker that owns the partition writes these events; send it commands
+├── WrongEvent       a body that is no message, or an id of no aggregate
+├── HistoryBehind    the index has not reached the version that the aggregate stands at, and nothing else can tell
+└── DamagedRecord    a record that cannot be read; named by its place
+A moved history raises `schemas.errors.Conflict`, a held one `producers.errors.Busy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import takewhile
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from producers.errors import HistoryBroken
+from producers.orders.aggregate import ORDERS
+from producers.payments.aggregate import payment_aggregate
+from producers.store.connections import Pool, PoolSize, open_pool
+from producers.store.deciding import Aggregate, load, record
+from producers.store.postgres import PostgresEventStore
+from producers.wallets.aggregate import WALLETS
+from schemas.codec import AvroCodec, Codec
+from schemas.envelope import Envelope, Message, new_id, now, to_json
+from schemas.errors import Conflict, Undecodable
+from schemas.histories import Row, message_of
+from schemas.messages import MESSAGES, wire_type
+from schemas.records import decode_record
+from schemas.topics import EVENT_TOPICS
+from tally.reading import workers
+from tally.reading.places import WHOLE, Span, parse_span
+from tally.reading.reader import Reader
+from tally.settings import Settings
+
+Event = dict[str, Any]
+
+SOURCE = "/tally/event-store"
+# The database whose heads gate an aggregate type, and the rules that fold its snapshot.
+DATABASE_BY_TYPE = {"orders": "orders", "payments": "payments", "wallets": "payments"}
+AGGREGATE_BY_TYPE: dict[str, Callable[[str], Aggregate[Any]]] = {
+    "orders": lambda _: ORDERS,
+    "payments": payment_aggregate,
+    "wallets": lambda _: WALLETS,
+}
+# The table that tells the newest version of an aggregate that no database gates.
+TABLE_BY_TYPE = {"inventory": "stock", "sagas": "order_sagas"}
+POOL = PoolSize(0, 16)
+
+
+class EventStoreError(Exception):
+    """See the module."""
+
+
+class NotAppendable(EventStoreError):
+    """Only a worker writes events of `aggregatetype`."""
+
+    def __init__(self, aggregatetype: str) -> None:
+        super().__init__(
+            f"{aggregatetype}.events has one writer, the worker; send a command to {aggregatetype}.commands"
+        )
+
+
+class WrongEvent(EventStoreError):
+    """What was given is no event, or has no aggregate."""
+
+
+class HistoryBehind(EventStoreError):
+    """The index ends before the version that is wanted."""
+
+    def __init__(self, aggregate: str, found: int, head: int) -> None:
+        super().__init__(f"{aggregate}: {found} of {head} events are indexed; try again in a moment")
+        self.found, self.head = found, head
+
+
+class DamagedRecord(EventStoreError):
+    """The record at `place` (topic/partition/offset) cannot be read."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"{place}: {reason}; `tally fsck` tells what else is wrong")
+        self.place = place
+
+
+class Index(Protocol):
+    """Where histories are indexed; what it has may end anywhere."""
+
+    def rows(self, aggregatetype: str, aggregate_id: str, first: int, last: int) -> list[Row]:
+        """Rows from one version to another, as far as they are there. Raises NotServed."""
+
+    def version(self, aggregatetype: str, aggregate_id: str) -> int:
+        """The newest version of an aggregate that no database gates; 0 for none. Raises NotServed."""
+
+
+class WorkersIndex:
+    """The index of the running workers, asked over HTTP."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+
+    def rows(self, aggregatetype: str, aggregate_id: str, first: int, last: int) -> list[Row]:
+        """See `Index.rows`."""
+        return workers.history(workers.find(self._bootstrap), (aggregatetype, aggregate_id), first, last)
+
+    def version(self, aggregatetype: str, aggregate_id: str) -> int:
+        """See `Index.version`."""
+        row = workers.get(workers.find(self._bootstrap), TABLE_BY_TYPE[aggregatetype], aggregate_id)
+        return 0 if row is None else int(row["value"]["version"])
+
+
+class EventStore:
+    """Events of one aggregate type. Safe to share between threads; a context manager."""
+
+    def __init__(
+        self,
+        aggregatetype: str,
+        bootstrap: str,
+        pool: Pool | None,
+        index: Index | None = None,
+        codec: Codec | None = None,
+    ) -> None:
+        self._type, self._bootstrap, self._pool = aggregatetype, bootstrap, pool
+        self._codec, self._index = codec or AvroCodec(), index or WorkersIndex(bootstrap)
+        self._gate = None if pool is None else PostgresEventStore(pool, self._codec)
+
+    @classmethod
+    def of(cls, aggregatetype: str, settings: Settings | None = None) -> EventStore:
+        """The store of `orders`, `payments`, `wallets`, `inventory` or `sagas` in the system that the settings name."""
+        if f"{aggregatetype}.events" not in EVENT_TOPICS:
+            raise WrongEvent(f"there are no events of {aggregatetype}")
+        given, service = settings or Settings(), DATABASE_BY_TYPE.get(aggregatetype)
+        pool = None if service is None else open_pool(given.database_url(service), f"event-store-{aggregatetype}", POOL)
+        return cls(aggregatetype, given.kafka_bootstrap, pool)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def append(self, aggregate_id: str, events: Sequence[Any], expected_version: int) -> list[Event]:
+        """Adds events behind `expected_version` (0: the aggregate is new), all or none; they are in Kafka soon after.
+
+        Raises Conflict when the history stands elsewhere, Busy, NotAppendable, WrongEvent.
+        """
+        if self._gate is None:
+            raise NotAppendable(self._type)
+        if not aggregate_id or not events:
+            raise WrongEvent("an append needs an aggregate's id and at least one event")
+        for body in events:
+            if MESSAGES.get(wire_type(type(body))) is not type(body):
+                raise WrongEvent(f"{type(body).__name__} is no message of ours")
+        aggregate, id_ = AGGREGATE_BY_TYPE[self._type](aggregate_id), new_id()
+        # Events are caused by something; where nobody says by what, by this append.
+        cause = Message(Envelope(id_, "APPEND", SOURCE, self._type, aggregate_id, None, now(), id_, id_), None)
+        with self._gate.transaction() as unit:
+            loaded = load(unit, aggregate, aggregate_id)
+            if loaded.head.version != expected_version:
+                raise Conflict(self._type, aggregate_id, expected_version)
+            return [to_json(event) for event in record(unit, aggregate, loaded, tuple(events), cause)]
+
+    def read(self, aggregate_id: str, from_version: int = 1, to_version: int | None = None) -> list[Event]:
+        """One aggregate's events by version, both ends included; up to where it stands now without `to_version`.
+
+        The head comes first, so neither gap nor repeat can show between index and outbox.
+        Empty for an unknown aggregate. Raises HistoryBehind, HistoryBroken, `tally.reading` errors.
+        """
+        head = self._head(aggregate_id)
+        last = head if to_version is None else min(to_version, head)
+        if last < from_version:
+            return []
+        try:
+            events = self._indexed(aggregate_id, from_version, last)
+        except workers.NotServed:
+            if self._gate is None:
+                raise
+            events = []
+        next_version = from_version + len(events)
+        if next_version <= last:
+            if self._gate is None:
+                raise HistoryBehind(f"{self._type}/{aggregate_id}", len(events), last)
+            events += self._gate.read(self._type, aggregate_id, next_version, last)
+        return [to_json(event) for event in events]
+
+    def read_all(self, span: str = "beginning", topic: str | None = None) -> Iterator[Event]:
+        """Every event of the topic from place to place (as `-o` says it), to the end that stands now.
+
+        In order within an aggregate, not between them. Raises DamagedRecord, UnknownTopic, Unreachable, ValueError.
+        """
+        where: Span = WHOLE if span == "beginning" else parse_span(span, datetime.now(UTC))
+        name = topic or f"{self._type}.events"
+        with Reader(self._bootstrap) as reader:
+            places = [(name, number) for number in reader.partitions(name)]
+            bounds = {place: reader.resolve(where, place, "") for place in places}
+            starts = {place: start for place, (start, _) in bounds.items()}
+            ends = {place: reader.bounds(place)[1] if end is None else end for place, (_, end) in bounds.items()}
+            for found in reader.read(starts, ends):
+                if found is None:
+                    continue
+                try:
+                    yield to_json(decode_record(found.headers, found.value, self._codec))
+                except Undecodable as error:
+                    raise DamagedRecord(f"{name}/{found.partition}/{found.offset}", error.reason) from None
+
+    def _head(self, aggregate_id: str) -> int:
+        if self._gate is not None:
+            return self._gate.find_head(self._type, aggregate_id).version
+        return self._index.version(self._type, aggregate_id)
+
+    def _indexed(self, aggregate_id: str, first: int, last: int) -> list[Message]:
+        """What the index has from `first` on without a gap."""
+        events = [message_of(row, self._codec) for row in self._index.rows(self._type, aggregate_id, first, last)]
+        for event in events:
+            if (event.envelope.aggregatetype, event.envelope.subject) != (self._type, aggregate_id):
+                raise HistoryBroken(f"{self._type}/{aggregate_id}", last, [])
+        numbered = takewhile(lambda pair: pair[1].envelope.version == pair[0], enumerate(events, start=first))
+        return [event for _, event in numbered]
