@@ -10,6 +10,7 @@ import sys
 BENCHMARKS = {
     "codec": "bench.codec",
     "histories": "bench.histories",
+    "idle": "bench.idle",
     "faust": "bench.faust_rdkafka",
     "outbox": "bench.outbox",
     "restore": "bench.restore",
