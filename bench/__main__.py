@@ -11,6 +11,7 @@ BENCHMARKS = {
     "codec": "bench.codec",
     "append": "bench.append",
     "histories": "bench.histories",
+    "idle": "bench.idle",
     "faust": "bench.faust_rdkafka",
     "outbox": "bench.outbox",
     "restore": "bench.restore",
