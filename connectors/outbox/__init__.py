@@ -1,12 +1,13 @@
 """The outbox connector: carries the rows of a PostgreSQL outbox table to Kafka, each exactly once, in commit order."""
 
-from connectors.outbox.config import DebeziumPlacement, OutboxConfig, Routing, Window
+from connectors.outbox.config import Cleaning, DebeziumPlacement, OutboxConfig, Routing, Window
 from connectors.outbox.metrics import Metrics
 from connectors.outbox.refused import LetterRecord, Refusal
 from connectors.outbox.run import run
 from connectors.outbox.standalone import main_standalone
 
 __all__ = [
+    "Cleaning",
     "DebeziumPlacement",
     "LetterRecord",
     "Metrics",

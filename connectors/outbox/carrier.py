@@ -17,6 +17,7 @@ import structlog
 
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.errors import InvalidOperation, MalformedStream
+from connectors.outbox.messages import MessageRows
 from connectors.outbox.metrics import Metrics
 from connectors.outbox.outboxes import Outboxes
 from connectors.outbox.pgoutput import (
@@ -25,6 +26,7 @@ from connectors.outbox.pgoutput import (
     INSERT,
     KEEPALIVE,
     LOG_DATA,
+    LOGICAL_MESSAGE,
     MESSAGE_AT,
     RELATION,
     UPDATE,
@@ -33,6 +35,7 @@ from connectors.outbox.pgoutput import (
     read_commit,
     read_insert,
     read_keepalive,
+    read_logical_message,
     read_relation,
 )
 from connectors.outbox.positions import StoredPosition, format_position
@@ -78,6 +81,8 @@ class Carrier:
         self._config, self._window, self._metrics, self._outboxes = config, config.window, metrics, outboxes
         self._stream, self._publisher, self._sender, self._duties = stream, publisher, sender, duties
         self._routes: dict[int, Route | None] = {}
+        prefix = config.message_prefix
+        self._messages = None if prefix is None else MessageRows(config.routing, prefix)
         self._in_transaction = False
         self._final_position = self._committed_at_us = 0
         self._rows_known = 0
@@ -210,6 +215,7 @@ class Carrier:
                 self._begun(frame)
             else:
                 self._other(kind, frame)
+                in_batch, before = self._rows, min(before, self._rows)
         return self._rows - before
 
     def _begun(self, frame: bytes) -> None:
@@ -260,6 +266,9 @@ class Carrier:
             relation = read_relation(frame, MESSAGE_AT)
             self._routes[relation.oid] = self._outboxes.route(relation)
             return
+        if kind == LOGICAL_MESSAGE:
+            self._message(frame)
+            return
         decode(frame, MESSAGE_AT)
         if (
             kind == UPDATE
@@ -267,12 +276,40 @@ class Carrier:
         ):
             self._updated()
 
+    def _message(self, frame: bytes) -> None:
+        """A row that has no table; its place among the transaction's rows is the one in which it was written."""
+        message = read_logical_message(frame, MESSAGE_AT)
+        if self._messages is None or message.prefix != self._config.message_prefix:
+            return
+        if not message.transactional:
+            at = format_position(message.position)
+            self._not_taken(f"a message of prefix {message.prefix} at {at} is not of its transaction")
+            return
+        if not self._in_transaction:
+            raise MalformedStream("a message outside of a transaction")
+        if self._transaction_rows < self._rows_known:
+            self._skip_row()
+            return
+        if not self._publisher.is_open:
+            self._publisher.begin()
+            self._oldest_commit_us = self._metrics.oldest_waiting_us = self._committed_at_us
+        self._messages.send(self._sender, message.content, (self._final_position, self._transaction_rows))
+        self._transaction_rows += 1
+        self._rows += 1
+        self._bytes += len(frame)
+        if self._rows % _SERVE_EVERY_ROWS == 0:
+            self._publisher.serve()
+            self._stream.stay_alive()
+        if self._rows >= self._window.part_rows_max or self._bytes >= self._window.part_bytes_max:
+            self._commit(self._reached)
+
     def _updated(self) -> None:
+        self._not_taken(f"a row of {self._config.table} was updated before {format_position(self._final_position)}")
+
+    def _not_taken(self, what: str) -> None:
         self._metrics.skipped_operations_total += 1
         if self._config.routing.invalid_operation == "fatal":
-            raise InvalidOperation(
-                f"a row of {self._config.table} was updated before {format_position(self._final_position)}"
-            )
+            raise InvalidOperation(what)
         if time.monotonic() - self._warned_at > _WARN_EVERY_S:
             self._warned_at = time.monotonic()
-            _log.warning("updates of outbox rows are not published", table=self._config.table)
+            _log.warning("not published", what=what, since_start=self._metrics.skipped_operations_total)

@@ -13,10 +13,11 @@ from schemas.envelope import body_to_json
 from schemas.errors import Undecodable
 from schemas.messages import DeadLettered
 from schemas.topics import DEAD_LETTERS
+from tally.cli.connectors_named import connectors
 from tally.cli.consume import Wanted, records
 from tally.cli.failures import NotFound, WrongUsage, group
 from tally.cli.kafka import Bootstrap, reading
-from tally.cli.outbox import connectors, entries, redriven
+from tally.cli.outbox import entries, redriven
 from tally.cli.printing import Format, print_document, print_rows
 from tally.cli.records import text
 from tally.reading.places import WHOLE
