@@ -21,7 +21,7 @@ from prometheus_client.process_collector import ProcessCollector
 from connectors.commands import CommandSink, SinkConfig, SinkMetrics
 from connectors.consuming import ConsumingError
 from connectors.copies import CopiesConfig, CopiesMetrics, CopiesSink
-from connectors.outbox import DebeziumPlacement, Metrics, OutboxConfig, Routing, main_standalone
+from connectors.outbox import Cleaning, DebeziumPlacement, Metrics, OutboxConfig, Routing, main_standalone
 from connectors.outbox import run as run_outbox
 from connectors.outbox.letters import letters_in
 from connectors.outbox_probes import OutboxFigures, OutboxHealth
@@ -86,12 +86,18 @@ def outbox(service: Service, probe_port: ProbePort = None, probe_host: ProbeHost
         ),
         dead_letter_topic=DEAD_LETTERS,
         dead_letter=letters_in(AvroCodec()),
+        snapshot_order=columns.ORDER,
+        cleaning=_cleaning(settings.outbox_keep_s),
     )
     metrics, registry = Metrics(), _registry()
     registry.register(OutboxFigures(service, metrics))
     with _probes(settings, OutboxHealth(metrics), registry, probe_host):
         code = run_outbox(config, _stop(), metrics)
     raise SystemExit(code)
+
+
+def _cleaning(keep_s: float) -> Cleaning | None:
+    return Cleaning(keep_s, columns.TIMESTAMP_FIELD) if keep_s else None
 
 
 @cli.command()

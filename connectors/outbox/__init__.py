@@ -1,6 +1,6 @@
 """The outbox connector: carries the rows of a PostgreSQL outbox table to Kafka, each exactly once, in commit order."""
 
-from connectors.outbox.config import DebeziumPlacement, OutboxConfig, Routing, Window
+from connectors.outbox.config import Cleaning, DebeziumPlacement, OutboxConfig, Routing, Window
 from connectors.outbox.errors import BadOption
 from connectors.outbox.metrics import Metrics
 from connectors.outbox.polling.options import Polling
@@ -10,6 +10,7 @@ from connectors.outbox.standalone import main_standalone
 
 __all__ = [
     "BadOption",
+    "Cleaning",
     "DebeziumPlacement",
     "LetterRecord",
     "Metrics",

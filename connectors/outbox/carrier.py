@@ -17,6 +17,7 @@ import structlog
 
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.errors import InvalidOperation, MalformedStream
+from connectors.outbox.messages import MessageRows
 from connectors.outbox.metrics import Metrics
 from connectors.outbox.outboxes import Outboxes
 from connectors.outbox.pgoutput import (
@@ -25,6 +26,7 @@ from connectors.outbox.pgoutput import (
     INSERT,
     KEEPALIVE,
     LOG_DATA,
+    LOGICAL_MESSAGE,
     MESSAGE_AT,
     RELATION,
     UPDATE,
@@ -33,6 +35,7 @@ from connectors.outbox.pgoutput import (
     read_begin,
     read_commit,
     read_keepalive,
+    read_logical_message,
     read_relation,
 )
 from connectors.outbox.positions import StoredPosition, format_position
@@ -82,6 +85,8 @@ class Carrier:
         self._heads: dict[int, bytes | None] = {}
         # One look finds whose row it is, and that its form is as described.
         self._tables: dict[bytes, Table] = {}
+        prefix = config.message_prefix
+        self._messages = None if prefix is None else MessageRows(config.routing, prefix)
         self._in_transaction = False
         self._final_position = self._committed_at_us = 0
         self._rows_known = 0
@@ -199,18 +204,26 @@ class Carrier:
 
     def _row(self, table: Table, frame: bytes) -> None:
         """The hot path."""
+        if self._begins_row():
+            self._send(table, frame, (self._final_position, self._transaction_rows))
+            self._ends_row(len(frame))
+
+    def _begins_row(self) -> bool:
+        """Whether the row is to be sent; else a former life has sent it."""
         if not self._in_transaction:
             raise MalformedStream("a row outside of a transaction")
         if self._transaction_rows < self._rows_known:
             self._skip_row()
-            return
+            return False
         if not self._publisher.is_open:
             self._publisher.begin()
             self._oldest_commit_us = self._metrics.oldest_waiting_us = self._committed_at_us
-        self._send(table, frame, (self._final_position, self._transaction_rows))
+        return True
+
+    def _ends_row(self, size: int) -> None:
         self._transaction_rows += 1
         self._rows += 1
-        self._bytes += len(frame)
+        self._bytes += size
         if self._rows % _SERVE_EVERY_ROWS == 0:
             self._publisher.serve()
             self._stream.stay_alive()
@@ -263,6 +276,9 @@ class Carrier:
         if kind == RELATION:
             self._described(read_relation(frame, MESSAGE_AT))
             return
+        if kind == LOGICAL_MESSAGE:
+            self._message(frame)
+            return
         decode(frame, MESSAGE_AT)
         oid = int.from_bytes(frame[MESSAGE_AT + 1 : MESSAGE_AT + 5], "big")
         if kind == INSERT:
@@ -285,12 +301,25 @@ class Carrier:
         if self._heads[oid] is not None:
             raise MalformedStream(f"a row of relation {oid} that is not of the form that was described")
 
+    def _message(self, frame: bytes) -> None:
+        """A row that has no table; its place among the transaction's rows is the one in which it was written."""
+        message = read_logical_message(frame, MESSAGE_AT)
+        if self._messages is None or message.prefix != self._config.message_prefix:
+            return
+        if not message.transactional:
+            at = format_position(message.position)
+            self._not_taken(f"a message of prefix {message.prefix} at {at} is not of its transaction")
+        elif self._begins_row():
+            self._messages.send(self._sender, message.content, (self._final_position, self._transaction_rows))
+            self._ends_row(len(frame))
+
     def _updated(self) -> None:
+        self._not_taken(f"a row of {self._config.table} was updated before {format_position(self._final_position)}")
+
+    def _not_taken(self, what: str) -> None:
         self._metrics.skipped_operations_total += 1
         if self._config.routing.invalid_operation == "fatal":
-            raise InvalidOperation(
-                f"a row of {self._config.table} was updated before {format_position(self._final_position)}"
-            )
+            raise InvalidOperation(what)
         if time.monotonic() - self._warned_at > _WARN_EVERY_S:
             self._warned_at = time.monotonic()
-            _log.warning("updates of outbox rows are not published", table=self._config.table)
+            _log.warning("not published", what=what, since_start=self._metrics.skipped_operations_total)

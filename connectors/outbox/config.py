@@ -14,6 +14,8 @@ from connectors.outbox.polling.options import Polling
 from connectors.outbox.refused import LetterRecord, Refusal
 
 RECORD_BYTES_MAX = 8 * 1024 * 1024
+# Ten years: who wants to keep rows longer does not clean up.
+KEEP_S_MAX = 3_650 * 86_400
 
 _SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")
 _TABLE = re.compile(r'(?:(?P<schema>[^."]+|"(?:[^"]|"")+")\.)?(?P<name>[^."]+|"(?:[^"]|"")+")')
@@ -170,10 +172,27 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Cleaning:
+    """Published rows are taken out of the table once they are `keep_s` seconds old.
+
+    `age_field` is a column of type timestamp or timestamptz that says since when; without one a row's age counts from
+    when this process first knew it to be published, so that a restart begins anew.
+    """
+
+    keep_s: float
+    age_field: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.keep_s <= KEEP_S_MAX:
+            raise BadOption(f"clean-up after {self.keep_s} s is not within 0 and {KEEP_S_MAX} s")
+
+
+@dataclass(frozen=True, slots=True)
 class OutboxConfig:
     """Everything that one connector needs.
 
     `table` and `more_tables`: schema.table each, in double quotes what holds a point; the rules are the same for all.
+    `message_prefix`: transactional logical messages of this prefix are rows too (`messages.py`); `table` may be "" then.
     `publication` "" means `<slot>_pub`. `snapshot` "initial": rows that are in the table at the very first start are sent;
     they are read in the order of the columns `snapshot_order`, or as they lie.
     `new_topic_partitions`, `new_topic_replication` (-1: the broker's default) and `new_topic_settings` are for topics that
@@ -182,6 +201,7 @@ class OutboxConfig:
     `resume` is the way on where a start would be refused, and changes nothing elsewhere: "slot" goes on where the slot is
     (what lies before it is not sent, or sent again), "republish" starts as for the first time.
     `dead_letter` makes the record for a row that Kafka can never take; without it such a row stops the connector.
+    `cleaning` None: the table is never touched.
     `polling`: the tables are asked instead of the log, so that `slot`, `publication`, `snapshot`, `forget_position` and
     `resume` mean nothing.
     `takeover_wait_s` is how long a predecessor's hold on the slot is waited for; None: the server's wal_sender_timeout and 5 s.
@@ -194,6 +214,7 @@ class OutboxConfig:
     slot: str
     publication: str = ""
     more_tables: tuple[str, ...] = ()
+    message_prefix: str | None = None
     create_publication: bool = True
     routing: Routing = field(default_factory=Routing)
     window: Window = field(default_factory=Window)
@@ -213,13 +234,18 @@ class OutboxConfig:
     advance_every_s: float = 3
     takeover_wait_s: float | None = None
     polling: Polling | None = None
+    cleaning: Cleaning | None = None
 
     def __post_init__(self) -> None:
         if not _SLOT_NAME.fullmatch(self.slot):
             raise BadOption(f"slot {self.slot!r}: lower-case letters, digits and _ only, at most 63")
         if not _CONNECTOR_NAME.fullmatch(self.name):
             raise BadOption(f"connector name {self.name!r}: letters, digits and . _ - only, at most 200")
-        if len(set(self.tables)) != 1 + len(self.more_tables):
+        if not self.table and (self.message_prefix is None or self.more_tables):
+            raise BadOption("no table is named")
+        if self.message_prefix == "":
+            raise BadOption("the prefix of logical messages is empty")
+        if self.table and len(set(self.tables)) != 1 + len(self.more_tables):
             raise BadOption(f"a table is named twice: {', '.join((self.table, *self.more_tables))}")
         if not self.publication:
             object.__setattr__(self, "publication", f"{self.slot}_pub")
@@ -232,7 +258,7 @@ class OutboxConfig:
     @property
     def tables(self) -> tuple[TableName, ...]:
         """All outbox tables."""
-        return tuple(map(parse_table, (self.table, *self.more_tables)))
+        return tuple(map(parse_table, (self.table, *self.more_tables))) if self.table else ()
 
     @property
     def positions_topic(self) -> str:

@@ -16,6 +16,7 @@ import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from connectors.outbox.beside.cleaner import Cleaner
 from connectors.outbox.beside.status import StatusTables
 from connectors.outbox.carrier import Carrier, Duty
 from connectors.outbox.config import OutboxConfig
@@ -23,6 +24,7 @@ from connectors.outbox.database import (
     Slot,
     connect,
     demand_logical,
+    demand_messages,
     find_slot,
     wait_until_free,
 )
@@ -44,6 +46,7 @@ from connectors.outbox.outboxes import Outboxes
 from connectors.outbox.positions import StoredPosition, format_position
 from connectors.outbox.publication import ensure_publication
 from connectors.outbox.publisher import Publisher
+from connectors.outbox.republishing.republisher import Republisher
 from connectors.outbox.sender import Sender, Suspicion
 from connectors.outbox.snapshot import send_snapshot
 from connectors.outbox.start import FirstTime, Found, judge
@@ -52,6 +55,7 @@ from connectors.outbox.stored import read_stored_position
 from connectors.outbox.stream import Stream, System
 from connectors.outbox.topics import Topics, admin_settings
 from connectors.outbox.waiting.keeper import Keeper, Waiting, waiting_topic_settings
+from connectors.outbox.waiting.listener import Listener
 from connectors.outbox.waiting.mending import Mender
 from connectors.outbox.waiting.topic import read_waiting
 
@@ -160,6 +164,8 @@ class Connector:
         config, server = self._config, stream.identify()
         with connect(config) as database:
             demand_logical(database)
+            if config.message_prefix is not None:
+                demand_messages(database)
             outboxes = Outboxes.describe(database, config)
             ensure_publication(database, config, outboxes)
             publisher = self._publisher
@@ -180,8 +186,11 @@ class Connector:
         keeper = Keeper(config, publisher, self._metrics, self._waiting)
         sender = Sender(config, keeper, publisher, self._topics, self._suspicion)
         self._duties = (
+            Listener(config, self._admin, self._waiting),
             Mender(config, publisher, sender, keeper, self._goes_on),
-            StatusTables(config, keeper.blocked, self._metrics),
+            Republisher(config, outboxes, sender, publisher, self._waiting, self._metrics, self._goes_on),
+            *([StatusTables(config, keeper.blocked, self._metrics)] if config.tables else []),
+            Cleaner(config, outboxes, keeper.blocked, self._metrics),
         )
         if isinstance(start, FirstTime):
             stored = self._begin_anew(stream, server, sender, keeper, outboxes, found.slot)
@@ -217,7 +226,7 @@ class Connector:
             raise ProducerLost(f"topic {config.waiting_topic}: {error.args[0].str()}") from None
         found = read_waiting(config)
         self._waiting.blocked.load(found.entries.values())
-        self._waiting.requests, self._waiting.end = found.requests, found.end
+        self._waiting.requests, self._waiting.republish, self._waiting.end = found.requests, found.republish, found.end
 
     def _begin_anew(
         self, stream: Stream, server: System, sender: Sender, keeper: Keeper, outboxes: Outboxes, slot: Slot | None

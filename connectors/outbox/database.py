@@ -12,7 +12,7 @@ import structlog
 from psycopg.conninfo import make_conninfo
 
 from connectors.outbox.config import OutboxConfig
-from connectors.outbox.errors import DatabaseLost, SlotActive, Stopped, WalLevelTooLow
+from connectors.outbox.errors import BadOption, DatabaseLost, SlotActive, Stopped, WalLevelTooLow
 from connectors.outbox.positions import parse_position
 
 _log = structlog.get_logger()
@@ -20,6 +20,7 @@ _log = structlog.get_logger()
 # A walsender whose client was killed ends by itself within this; only then is it ended by hand.
 _PATIENCE_S = 1.0
 _LOOK_AGAIN_S = 0.02
+_MESSAGES_SINCE = 140_000
 _TAKEOVER_SLACK_S = 5.0
 # A broken network must not look like a quiet one for ever.
 _LINK = {"connect_timeout": "10", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3"}
@@ -63,6 +64,12 @@ def demand_logical(connection: psycopg.Connection) -> None:
     level = _one(connection, "select current_setting('wal_level')")[0]
     if level != "logical":
         raise WalLevelTooLow(str(level))
+
+
+def demand_messages(connection: psycopg.Connection) -> None:
+    """Raises BadOption where the stream has no logical messages."""
+    if connection.info.server_version < _MESSAGES_SINCE:
+        raise BadOption("logical messages need PostgreSQL 14 or newer")
 
 
 def find_slot(connection: psycopg.Connection, name: str) -> Slot | None:

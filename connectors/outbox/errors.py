@@ -16,7 +16,8 @@ OutboxError
 │   ├── SlotUnfit         26  the slot is physical, of another plugin or of another database
 │   └── TableUnfit        22  no such table, or a column that the options name is missing
 ├── UnsendableRow         20  a row that Kafka can never take, and no dead letters are set up
-├── InvalidOperation      21  an UPDATE of an outbox row, and the options say that this is fatal
+├── InvalidOperation      21  an UPDATE of an outbox row, or a message that is not transactional, and the options say that
+│                             this is fatal
 ├── MalformedStream       23  bytes that are no pgoutput
 ├── Refused               24  Kafka refuses again and again, and not because of one row
 ├── NotPermitted          25  the database role lacks a right
@@ -185,7 +186,7 @@ class UnsendableRow(OutboxError):
 
 
 class InvalidOperation(OutboxError):
-    """An UPDATE of an outbox row, and the options say that this is fatal."""
+    """An UPDATE of an outbox row, or a message that is not transactional, and the options say that this is fatal."""
 
     exit_code = 21
 

@@ -57,6 +57,8 @@ class Metrics:
     commit_seconds_total: float = 0.0
     dead_letters_total: int = 0
     mended_total: int = 0
+    cleaned_total: int = 0
+    republished_total: int = 0
     failed_rows: int = 0
     waiting_rows: int = 0
     waiting_full: bool = False
@@ -125,6 +127,8 @@ _COUNTERS = (
     "commit_seconds_total",
     "dead_letters_total",
     "mended_total",
+    "cleaned_total",
+    "republished_total",
     "skipped_operations_total",
     "aborts_total",
     "reconnects_total",

@@ -57,9 +57,11 @@ def _statement(connection: psycopg.Connection, config: OutboxConfig, outboxes: O
         if with_columns:
             listed = sql.SQL(" ({})").format(sql.SQL(", ").join(map(sql.Identifier, wanted_columns(config, table))))
         parts.append(sql.SQL("{}{}").format(sql.Identifier(*table.name), listed))
-    return sql.SQL("publication {} for table {} with (publish = {}, publish_via_partition_root = true)").format(
+    # Logical messages come with any publication, also one of no table.
+    tables = sql.SQL("for table ") + sql.SQL(", ").join(parts) if parts else sql.SQL("")
+    return sql.SQL("publication {} {} with (publish = {}, publish_via_partition_root = true)").format(
         sql.Identifier(config.publication),
-        sql.SQL(", ").join(parts),
+        tables,
         sql.Literal("insert, update" if fatal else "insert"),
     )
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import psycopg
 from psycopg import sql
 
 from connectors.outbox.config import OutboxConfig, TableName
 from connectors.outbox.database import connect
-from connectors.outbox.errors import DatabaseLost
 from connectors.outbox.outboxes import Outboxes
-from connectors.outbox.pgoutput import Column, Values
+from connectors.outbox.query_rows import rows_of
 from connectors.outbox.routing import Route
 from connectors.outbox.sender import Sender
-
-_FETCH_ROWS = 2_000
 
 
 def send_snapshot(
@@ -27,19 +23,14 @@ def send_snapshot(
         connection.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(name)))
         sent = 0
         for table in config.tables:
-            connection.execute(sql.SQL("declare rows_before no scroll cursor for ") + _query(config, table))
             route: Route | None = None
-            while True:
-                columns, rows = _fetch(connection)
-                if not rows:
-                    break
+            for columns, rows in rows_of(connection, _query(config, table)):
                 route = route or outboxes.route_of_query(table, columns)
                 for values in rows:
                     # No transaction of the log begins at 0, so these places are their own.
                     sender.send(route, values, sum(len(value or b"") + 5 for value in values), (0, sent))
                     sent += 1
                 after_each_fetch()
-            connection.execute("close rows_before")
         return sent
 
 
@@ -48,12 +39,3 @@ def _query(config: OutboxConfig, table: TableName) -> sql.Composed:
     if config.snapshot_order:
         query += sql.SQL(" order by ") + sql.SQL(", ").join(map(sql.Identifier, config.snapshot_order))
     return query
-
-
-def _fetch(connection: psycopg.Connection) -> tuple[list[Column], list[Values]]:
-    result = connection.execute(sql.SQL("fetch {} from rows_before").format(sql.SQL(str(_FETCH_ROWS)))).pgresult
-    if result is None:
-        raise DatabaseLost("a fetch without a result")
-    width = result.nfields
-    columns = [Column((result.fname(at) or b"").decode(), result.ftype(at), result.fmod(at)) for at in range(width)]
-    return columns, [[result.get_value(row, at) for at in range(width)] for row in range(result.ntuples)]

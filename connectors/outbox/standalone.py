@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import structlog
 
-from connectors.outbox.config import DebeziumPlacement, OutboxConfig, Routing
+from connectors.outbox.config import Cleaning, DebeziumPlacement, OutboxConfig, Routing
 from connectors.outbox.debezium import Overrides, debezium_config
 from connectors.outbox.debezium_file import Options
 from connectors.outbox.errors import BadOption
@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         help="prints the SQL of the view <table>_status for each --table before it, for the owner to run, and ends",
     )
     parser.add_argument("--no-dead-letters", action="store_true", help="such a row stops the connector instead")
+    _add_cleaning(parser)
     parser.add_argument("--forget-position", action="store_true", help="start as for the first time")
     parser.add_argument(
         "--resume",
@@ -122,9 +123,31 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source-url", default="", help="PostgreSQL URL; its role needs REPLICATION")
     parser.add_argument("--bootstrap", default="", help="Kafka's host:port[,host:port]")
     parser.add_argument("--table", action="append", default=[], help=f"schema.table; again for more (default {_TABLE})")
+    parser.add_argument(
+        "--messages",
+        default=None,
+        metavar="PREFIX",
+        help="transactional logical messages of this prefix are rows too; without --table there is no table then",
+    )
     parser.add_argument("--slot", default="", help=f"replication slot (default {_SLOT})")
     parser.add_argument("--publication", default="", help="default <slot>_pub")
     parser.add_argument("--connector-name", default="", help="one live process a name (default: the slot's)")
+
+
+def _add_cleaning(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--clean-after",
+        type=float,
+        default=None,
+        metavar="SECONDS",
+        help="take published rows out of the table when they are so old; the role needs DELETE (default: never)",
+    )
+    parser.add_argument(
+        "--clean-by",
+        default=None,
+        metavar="COLUMN",
+        help="timestamp column of a row's age (default: it counts from when this process knew the row to be published)",
+    )
 
 
 def _add_rules(parser: argparse.ArgumentParser) -> None:
@@ -160,7 +183,17 @@ def _config(arguments: argparse.Namespace) -> OutboxConfig:
         resume=arguments.resume,
         dead_letter_topic=arguments.dead_letters or _DEAD_LETTERS,
         dead_letter=None if arguments.no_dead_letters else plain_letter,
+        cleaning=_cleaning(arguments),
+        message_prefix=arguments.messages,
     )
+
+
+def _cleaning(arguments: argparse.Namespace) -> Cleaning | None:
+    if arguments.clean_after is None:
+        if arguments.clean_by is not None:
+            raise BadOption("--clean-by needs --clean-after")
+        return None
+    return Cleaning(arguments.clean_after, arguments.clean_by)
 
 
 def _from_file(arguments: argparse.Namespace) -> OutboxConfig:
@@ -179,7 +212,7 @@ def _from_flags(arguments: argparse.Namespace) -> OutboxConfig:
     for name in ("source_url", "bootstrap"):
         if not getattr(arguments, name):
             raise BadOption(f"--{name.replace('_', '-')} is missing")
-    first, *more = arguments.table or [_TABLE]
+    first, *more = arguments.table or [_TABLE if arguments.messages is None else ""]
     slot = arguments.slot or _SLOT
     return OutboxConfig(
         name=arguments.connector_name or slot,
@@ -189,6 +222,7 @@ def _from_flags(arguments: argparse.Namespace) -> OutboxConfig:
         more_tables=tuple(more),
         slot=slot,
         publication=arguments.publication,
+        message_prefix=arguments.messages,
     )
 
 

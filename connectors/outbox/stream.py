@@ -87,11 +87,13 @@ class Stream:
         """Streams every transaction whose commit record begins at `position` or later."""
         self._connection.execute(sql.SQL("select repeat(' ', {})").format(sql.Literal(_READ_BYTES - 1024)))
         publications = sql.Identifier(self._config.publication).as_string(self._connection).replace("'", "''")
+        messages = "" if self._config.message_prefix is None else ", messages 'true'"
         self._connection.execute(
-            sql.SQL("START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names {})").format(
+            sql.SQL("START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names {}{})").format(
                 sql.Identifier(self._config.slot),
                 sql.SQL(format_position(position)),
                 sql.SQL(f"'{publications}'"),
+                sql.SQL(messages),
             )
         )
         self._stored, self._streaming = position, True

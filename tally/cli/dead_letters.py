@@ -11,9 +11,10 @@ import typer
 from connectors.outbox.waiting.entries import Request
 from schemas.letters import DISCARD, FAILED, REDRIVE
 from schemas.messages import ActOnDeadLetters
+from tally.cli.connectors_named import connectors
 from tally.cli.failures import CheckFailed, NotFound, OutOfReach, WrongUsage, group
 from tally.cli.kafka import Bootstrap, address, reading
-from tally.cli.outbox import connectors, entries, redriven
+from tally.cli.outbox import entries, redriven
 from tally.cli.printing import Format, print_document, print_rows
 from tally.reading.letters import Row, act, discard_unowned, letters, settle
 

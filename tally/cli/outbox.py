@@ -1,4 +1,4 @@
-"""The verbs of the outbox: what Kafka refused and what waits behind it, and trying it again."""
+"""The verbs of the outbox: what Kafka refused and what waits behind it, trying it again, and sending rows once more."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from confluent_kafka import KafkaException
 
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.errors import OutboxError
-from connectors.outbox.waiting.asking import ask, connector_named, until_answered
+from connectors.outbox.waiting.asking import ask, until_answered
 from connectors.outbox.waiting.entries import Entry, Request
 from connectors.outbox.waiting.topic import Read, read_waiting
+from tally.cli.connectors_named import Connector, connectors
 from tally.cli.failures import CheckFailed, NotFound, OutOfReach, WrongUsage, group
-from tally.cli.kafka import Bootstrap, address, administering
+from tally.cli.kafka import Bootstrap
 from tally.cli.printing import Format, print_rows
+from tally.cli.republish import republish
 
-app = group("Outbox rows that are not published: why, and trying them again.")
+app = group("Outbox rows: what is not published and why, trying it again, and publishing rows once more.")
 
 _COLUMNS = ("connector", "id", "aggregate", "status", "position", "reason")
-_PREFIX, _SUFFIX = "connect-outbox-", "-waiting"
 _ANSWER_WITHIN_S = 60.0
 
-Connector = Annotated[
-    str | None, typer.Option("--connector", help="Name of the connector (default: every connector there is).")
-]
+app.command()(republish)
 
 
 @app.command()
@@ -67,17 +66,6 @@ def redriven(configs: Iterable[OutboxConfig], request: Request, form: str | None
     if left:
         print_rows(left, _COLUMNS, form)
         raise CheckFailed(f"{len(left)} rows are still not published")
-
-
-def connectors(name: str | None, bootstrap: str | None) -> list[OutboxConfig]:
-    """The connectors that keep unpublished rows in this cluster, or the one named. Raises NotFound."""
-    with administering(bootstrap) as client:
-        topics = client.list_topics(timeout=10).topics
-    names = [topic[len(_PREFIX) : -len(_SUFFIX)] for topic in topics if topic.startswith(_PREFIX)]
-    found = sorted(known for known in names if f"{_PREFIX}{known}{_SUFFIX}" in topics and name in (None, known))
-    if name is not None and not found:
-        raise NotFound(f"no connector {name} keeps unpublished rows here")
-    return [connector_named(known, address(bootstrap)) for known in found]
 
 
 def entries(config: OutboxConfig) -> list[Entry]:

@@ -29,6 +29,12 @@ def connector_named(
 def ask(config: OutboxConfig, request: Request) -> bytes:
     """Sends the request; gives its key. Raises ProducerLost."""
     key = REDRIVE + uuid.uuid4().hex.encode()
+    send(config, key, request.to_json())
+    return key
+
+
+def send(config: OutboxConfig, key: bytes, value: bytes | None) -> None:
+    """Writes one record to the connector's own topic. Raises ProducerLost."""
     refused: list[KafkaError] = []
     producer = Producer({"log_level": 2, **config.kafka, "bootstrap.servers": config.bootstrap, "acks": "all"})
 
@@ -37,12 +43,11 @@ def ask(config: OutboxConfig, request: Request) -> bytes:
             refused.append(error)
 
     try:
-        producer.produce(config.waiting_topic, request.to_json(), key, 0, on_delivery=delivered)
+        producer.produce(config.waiting_topic, value, key, 0, on_delivery=delivered)
     except KafkaException as error:
-        raise ProducerLost(f"redrive: {error.args[0].str()}") from None
+        raise ProducerLost(f"request: {error.args[0].str()}") from None
     if producer.flush(_SEND_WITHIN_S) or refused:
-        raise ProducerLost(f"redrive: {refused[0].str() if refused else 'kafka does not answer'}")
-    return key
+        raise ProducerLost(f"request: {refused[0].str() if refused else 'kafka does not answer'}")
 
 
 def until_answered(config: OutboxConfig, key: bytes, within_s: float) -> Read | None:

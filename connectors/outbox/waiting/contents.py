@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import psycopg
 from psycopg import sql
 
 from connectors.outbox.config import OutboxConfig
@@ -29,8 +30,18 @@ def contents(config: OutboxConfig, entries: Sequence[Entry]) -> dict[bytes, Cont
 
 def _in_table(config: OutboxConfig, ids: set[str]) -> dict[str, Content]:
     """By id, but for ids that more than one row has."""
-    if not ids:
+    if not ids or not config.tables:
         return {}
+    try:
+        return _rows_by_id(config, ids)
+    except psycopg.errors.InvalidTextRepresentation:
+        # An id that the column's type has no value for is of a logical message.
+        if len(ids) == 1:
+            return {}
+    return {id_: content for one in ids for id_, content in _in_table(config, {one}).items()}
+
+
+def _rows_by_id(config: OutboxConfig, ids: set[str]) -> dict[str, Content]:
     id_field = config.routing.id_field
     # Untyped literals take the column's type, whatever it is, so its index is used.
     query = sql.SQL("select * from {} where {} in ({})").format(

@@ -12,6 +12,7 @@ from connectors.outbox.config import OutboxConfig
 from connectors.outbox.metrics import Metrics
 from connectors.outbox.pgoutput import Values
 from connectors.outbox.publisher import Publisher
+from connectors.outbox.republishing.asked import Republish
 from connectors.outbox.routing import Record, Route
 from connectors.outbox.waiting.aggregates import Blocked
 from connectors.outbox.waiting.entries import Aggregate, Content, Entry, Place, Request, State, encode
@@ -28,6 +29,7 @@ class Waiting:
 
     blocked: Blocked = field(default_factory=Blocked)
     requests: dict[bytes, Request] = field(default_factory=dict)
+    republish: dict[bytes, Republish] = field(default_factory=dict)
     end: int = 0
 
 

@@ -6,7 +6,6 @@ stored; 4. the batch is committed. A kill anywhere leaves the request open and t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -20,11 +19,9 @@ from connectors.outbox.sender import Sender
 from connectors.outbox.waiting.contents import contents
 from connectors.outbox.waiting.entries import Aggregate, Content, Entry, Request, State
 from connectors.outbox.waiting.keeper import Keeper
-from connectors.outbox.waiting.topic import Tail
 
 _log = structlog.get_logger()
 
-_LOOK_EVERY_S = 0.25
 # Rows of one batch while mending, and so the most that is held in memory of them.
 PIECE_ROWS = 100
 
@@ -45,33 +42,14 @@ class Mender:
     ) -> None:
         self._config, self._publisher, self._sender, self._keeper = config, publisher, sender, keeper
         self._waiting, self._goes_on = keeper.waiting, goes_on
-        self._tail: Tail | None = None
-        self._looked_at = 0.0
 
     def serve(self, stored: StoredPosition) -> None:
         """Does what is asked for by now. No batch may be open. Raises what `Publisher.commit` does, psycopg.Error."""
-        if not self._waiting.blocked and not self._waiting.requests:
-            self.close()
-            return
-        self._look()
         for key, request in list(self._waiting.requests.items()):
             self._answer(key, request, stored)
 
     def close(self) -> None:
-        """Stops listening."""
-        if self._tail is not None:
-            self._tail.close()
-            self._tail = None
-
-    def _look(self) -> None:
-        now = time.monotonic()
-        if now - self._looked_at < _LOOK_EVERY_S:
-            return
-        self._looked_at = now
-        if self._tail is None:
-            self._tail = Tail(self._config, self._waiting.end)
-        self._waiting.requests.update(self._tail.requests())
-        self._waiting.end = self._tail.offset
+        """Nothing is held."""
 
     def _answer(self, key: bytes, request: Request, stored: StoredPosition) -> None:
         before = len(self._waiting.blocked)

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.errors import ProducerLost
 from connectors.outbox.kafka_log import kafka_logger
+from connectors.outbox.republishing.asked import REPUBLISH, Republish
 from connectors.outbox.stored import bounds, consumer_settings
 from connectors.outbox.waiting.entries import REDRIVE, ROW, Content, Entry, Request, decode
 
@@ -19,24 +20,33 @@ _TAKE_RECORDS = 100
 
 @dataclass(slots=True)
 class Read:
-    """What stands in the topic; `end` is the offset behind the last record. Contents only of the keys asked for."""
+    """What stands in the topic; `end` is the offset behind the last record. Contents only of the keys asked for.
+
+    `gone`: requests to republish that were taken away.
+    """
 
     entries: dict[bytes, Entry] = field(default_factory=dict)
     contents: dict[bytes, Content] = field(default_factory=dict)
     requests: dict[bytes, Request] = field(default_factory=dict)
+    republish: dict[bytes, Republish] = field(default_factory=dict)
+    gone: set[bytes] = field(default_factory=set)
     end: int = 0
 
     def take(self, key: bytes, value: bytes | None, contents_of: Collection[bytes]) -> None:
         """One record more: the last of a key counts, a tombstone takes it away."""
         if value is None:
-            for known in (self.entries, self.contents, self.requests):
+            for known in (self.entries, self.contents, self.requests, self.republish):
                 known.pop(key, None)
+            if key.startswith(REPUBLISH):
+                self.gone.add(key)
         elif key.startswith(ROW):
             self.entries[key], content = decode(key, value)
             if content is not None and key in contents_of:
                 self.contents[key] = content
         elif key.startswith(REDRIVE) and (request := Request.from_json(value)) is not None:
             self.requests[key] = request
+        elif key.startswith(REPUBLISH) and (republish := Republish.from_json(value)) is not None:
+            self.republish[key] = republish
 
 
 def read_waiting(config: OutboxConfig, contents_of: Collection[bytes] = ()) -> Read:
@@ -66,7 +76,7 @@ def read_waiting(config: OutboxConfig, contents_of: Collection[bytes] = ()) -> R
 
 
 class Tail:
-    """Requests that come while the connector runs. It is open only while something is blocked."""
+    """Requests that come while the connector runs. It is open only while something is to be heard."""
 
     def __init__(self, config: OutboxConfig, offset: int) -> None:
         self._consumer = Consumer(
@@ -76,16 +86,16 @@ class Tail:
         self._consumer.assign([TopicPartition(config.waiting_topic, 0, offset)])
         self.offset = offset
 
-    def requests(self) -> dict[bytes, Request]:
-        """What has come by now; never waits."""
+    def read(self) -> Read:
+        """Requests that have come by now; never waits."""
         found = Read()
         while records := self._consumer.consume(_TAKE_RECORDS, 0):
             for record in records:
                 if record.error() is None:
                     self.offset = record.offset() + 1
-                    if (record.key() or b"").startswith(REDRIVE):
+                    if (record.key() or b"").startswith((REDRIVE, REPUBLISH)):
                         found.take(record.key() or b"", record.value(), ())
-        return found.requests
+        return found
 
     def close(self) -> None:
         """Frees its connections."""

@@ -137,6 +137,8 @@ def test_a_fuzzer_led_by_coverage_finds_nothing(tmp_path: Path) -> None:
     for number, seed in enumerate((BEGIN, COMMIT, RELATION, INSERT, message)):
         (corpus / str(number)).write_bytes(b"w" + seed)
     (corpus / "keepalive").write_bytes(keepalive)
+    (corpus / "row").write_bytes(b'm{"id":"i","aggregatetype":"t","aggregateid":7,"payload":{"a":[1.5,null]},"at":1}')
+    (corpus / "framed").write_bytes(b'm\x00\x00\x00\x00\x1a{"aggregatetype":"t","at":1}payload')
     fuzzer = [sys.executable, str(Path(__file__).with_name("fuzz_pgoutput.py"))]
     options = ["-max_total_time=60", "-timeout=5", "-max_len=4096", "-seed=1", str(corpus)]
     ended = subprocess.run([*fuzzer, *options], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
