@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,7 @@ class Usage:
         return cls((int(fields[11]) + int(fields[12])) / _TICKS_PER_S, resident_kb / 1024)
 
 
-class Carrier:
+class Carrier(ABC):
     """One process, started when it is made. `command` gives its command line."""
 
     kind = ""
@@ -67,8 +68,9 @@ class Carrier:
     def prepare(self) -> None:
         """What the table has beside for this kind."""
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """What runs it."""
 
     def own_topics(self) -> list[str]:
         return []
