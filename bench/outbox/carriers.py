@@ -65,7 +65,7 @@ class Carrier(ABC):
         self.prepare()
         self.launch()
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027  # most kinds need nothing
         """What the table has beside for this kind."""
 
     @abstractmethod
