@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from getpass import getuser
 from typing import Annotated, Any
 
@@ -148,5 +148,5 @@ def _redrive_outbox(letter: str, bootstrap: str | None, form: str | None) -> Non
     raise NotFound(f"the row of letter {letter} does not wait any more")
 
 
-def _in_order(row: dict[str, Any]) -> tuple[Any, ...]:
+def _in_order(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["lane"] or "", row["state"] != FAILED, row["recorded_at"], row["offset"] or 0
