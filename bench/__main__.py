@@ -9,6 +9,7 @@ import sys
 # Name on the command line -> module with `main(argv) -> int`.
 BENCHMARKS = {
     "codec": "bench.codec",
+    "headers": "bench.headers",
     "histories": "bench.histories",
     "idle": "bench.idle",
     "faust": "bench.faust_rdkafka",
