@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from bench.reservations import messages
 from bench.reservations.work import FORMS, PARTITIONS, commands
+from schemas.records import Record
 
 
 def make(bootstrap: str, *names: str, compacted: bool = False) -> None:
@@ -27,15 +31,21 @@ def fill(bootstrap: str, topic: str, form: str, reservations: int) -> int:
             "batch.size": 1_000_000,
         }
     )
-    write, count = FORMS[form].write_command, 0
-    for command in commands(reservations):
-        body = write(command)
+    count = 0
+    for key, value, headers in messages.records(reservations) if form == messages.FORM else _bare(form, reservations):
         while True:
             try:
-                producer.produce(topic, body, command["sku"].encode())
+                producer.produce(topic, value, key, headers=headers)
                 break
             except BufferError:
                 producer.poll(0.1)
         count += 1
     producer.flush()
     return count
+
+
+def _bare(form: str, reservations: int) -> Iterator[Record]:
+    """Records without headers."""
+    write = FORMS[form].write_command
+    for command in commands(reservations):
+        yield command["sku"].encode(), write(command), []

@@ -1,6 +1,6 @@
 """Our side of the benchmark: one batch agent, exactly once, one table.
 
-python -m bench.reservations.worker APP BOOTSTRAP SOURCE TARGET json|avro STORE FOLDER INSTANCE
+python -m bench.reservations.worker APP BOOTSTRAP SOURCE TARGET json|avro|tally STORE FOLDER INSTANCE
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 import uvloop
 
+from bench.reservations import messages
 from bench.reservations.work import FORMS, NOTHING, PARTITIONS, decide
 from faust_rdkafka import STR, App, BatchSchema, Codec, run
 
@@ -47,9 +48,11 @@ def make_app(app_id: str, bootstrap: str, source: str, target: str, form_name: s
 
 def main(arguments: list[str]) -> int:
     app_id, bootstrap, source, target, form, store, folder, instance = arguments
-    app = make_app(
-        app_id, bootstrap, source, target, form, store=f"{store}://", datadir=folder, instance=instance or None
-    )
+    settings = {"store": f"{store}://", "datadir": folder, "instance": instance or None}
+    if form == messages.FORM:
+        app = messages.make_app(app_id, bootstrap, source, target, **settings)
+    else:
+        app = make_app(app_id, bootstrap, source, target, form, **settings)
     return uvloop.run(run(app))
 
 
