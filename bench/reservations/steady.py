@@ -109,9 +109,8 @@ def steady(running: Running, load: Load, said: Callable[[int, Minute], None]) ->
             try:
                 producer.produce(load.source, body, sku.encode())
                 return
-            except (
-                BufferError
-            ):  # the broker has not answered for as long as the queue is: that much of it is not counted
+            except BufferError:
+                # The broker is that far behind: the wait for room is the sender's and is not counted.
                 producer.poll(FULL_S)
 
     send(0)

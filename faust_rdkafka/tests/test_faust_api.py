@@ -231,3 +231,31 @@ async def test_a_batch_waits_for_the_events_that_an_agent_acknowledges_by_itself
             await stream.ack(event)
         await eventually(lambda: app.stats.records == 2)
     assert broker.committed(app.conf.id, source) == 2
+
+
+async def test_a_timer_of_the_leader_runs_in_one_of_two_workers(broker: Any, running: Any) -> None:
+    source, name = broker.topic("src"), broker.name("app")
+    led: list[str] = []
+
+    def make(instance: str) -> App:
+        app = App(name, broker=broker.url, instance=instance, web_enabled=False)
+
+        @app.agent(app.topic(source, value_serializer="json"))
+        async def look(stream: Any) -> None:
+            async for _ in stream:
+                pass
+
+        @app.timer(0.02, on_leader=True)
+        async def lead() -> None:
+            led.append(instance)
+
+        return app
+
+    first, second = make("0"), make("1")
+    async with running(first), running(second):
+        await eventually(lambda: len(first.consumer.assignment()) == len(second.consumer.assignment()) == 2)
+        leader = "0" if first.is_leader() else "1"
+        assert first.is_leader() != second.is_leader()
+        led.clear()
+        await eventually(lambda: len(led) > 5)
+        assert set(led) == {leader}

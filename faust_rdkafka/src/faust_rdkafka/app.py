@@ -60,6 +60,10 @@ class App(faust.App):
         """Partitions are assigned and their tables restored."""
         return self._consumer is not None and bool(self._consumer.batches.ready)
 
+    def is_leader(self) -> bool:
+        """Whether partition 0 is ours: it has one owner at a time, so `on_leader` timers run in one worker."""
+        return self._consumer is not None and any(tp.partition == 0 for tp in self._consumer.assignment())
+
     def lag(self) -> Lag:
         """How far behind this worker is, by what the last fetches said."""
         return self._consumer.batches.lag() if self._consumer is not None else Lag(0, 0.0)
