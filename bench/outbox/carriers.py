@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,10 +48,12 @@ class Usage:
         return cls((int(fields[11]) + int(fields[12])) / _TICKS_PER_S, resident_kb / 1024)
 
 
-class Carrier:
+class Carrier(ABC):
     """One process, started when it is made. `command` gives its command line."""
 
     kind = ""
+    # What the table has beside for this kind.
+    beside_table: tuple[str, ...] = ()
 
     def __init__(self, bootstrap: str, host: PostgresHost) -> None:
         self.name = f"bench_{uuid.uuid4().hex[:8]}"
@@ -60,15 +63,12 @@ class Carrier:
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
         self._admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])[self.topic].result(20)
         self.visible = Visible(bootstrap, self._admin, self.topic, PARTITIONS)
-        self.execute(TABLE)
-        self.prepare()
+        self.execute(TABLE, *self.beside_table)
         self.launch()
 
-    def prepare(self) -> None:
-        """What the table has beside for this kind."""
-
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """The process's command line, behind that of Python."""
 
     def own_topics(self) -> list[str]:
         return []
@@ -139,9 +139,7 @@ class Relay(Carrier):
     """Ten lines of polling, at least once."""
 
     kind = "relay"
-
-    def prepare(self) -> None:
-        self.execute(INDEX)
+    beside_table = (INDEX,)
 
     def command(self) -> list[str]:
         return ["-m", "bench.outbox.relay", self.url, self.bootstrap, self.name]
