@@ -60,7 +60,7 @@ class Carrier(ABC):
         self.bootstrap, self.host = bootstrap, host
         self.url = host.create_database(self.name)
         self.topic = f"{self.name}.t"
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
         self._admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])[self.topic].result(20)
         self.visible = Visible(bootstrap, self._admin, self.topic, PARTITIONS)
         self.execute(TABLE, *self.beside_table)
