@@ -52,25 +52,23 @@ class Carrier(ABC):
     """One process, started when it is made. `command` gives its command line."""
 
     kind = ""
+    # What the table has beside for this kind.
+    beside_table: tuple[str, ...] = ()
 
     def __init__(self, bootstrap: str, host: PostgresHost) -> None:
         self.name = f"bench_{uuid.uuid4().hex[:8]}"
         self.bootstrap, self.host = bootstrap, host
         self.url = host.create_database(self.name)
         self.topic = f"{self.name}.t"
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
         self._admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])[self.topic].result(20)
         self.visible = Visible(bootstrap, self._admin, self.topic, PARTITIONS)
-        self.execute(TABLE)
-        self.prepare()
+        self.execute(TABLE, *self.beside_table)
         self.launch()
-
-    def prepare(self) -> None:  # noqa: B027  # most kinds need nothing
-        """What the table has beside for this kind."""
 
     @abstractmethod
     def command(self) -> list[str]:
-        """What runs it."""
+        """The process's command line, behind that of Python."""
 
     def own_topics(self) -> list[str]:
         return []
@@ -141,9 +139,7 @@ class Relay(Carrier):
     """Ten lines of polling, at least once."""
 
     kind = "relay"
-
-    def prepare(self) -> None:
-        self.execute(INDEX)
+    beside_table = (INDEX,)
 
     def command(self) -> list[str]:
         return ["-m", "bench.outbox.relay", self.url, self.bootstrap, self.name]
@@ -154,13 +150,12 @@ class Polling(Carrier):
 
     kind = "polling"
 
-    def prepare(self) -> None:
-        self.execute(
-            "alter table outbox add column status text not null default 'PENDING', add column status_reason text,"
-            " add column status_letter bytea",
-            "create index on outbox (number) where status = 'PENDING'",
-            "create index on outbox (number) where status = 'FAILED'",
-        )
+    beside_table = (
+        "alter table outbox add column status text not null default 'PENDING', add column status_reason text,"
+        " add column status_letter bytea",
+        "create index on outbox (number) where status = 'PENDING'",
+        "create index on outbox (number) where status = 'FAILED'",
+    )
 
     def command(self) -> list[str]:
         given = ["--source-url", self.url, "--bootstrap", self.bootstrap, "--polling", "--connector-name", self.name]

@@ -41,16 +41,19 @@ class Debezium(Carrier):
         self._jars, self._port = jars, free_ports(1)[0]
         super().__init__(bootstrap, host)
 
+    def command(self) -> list[str]:
+        """Behind that of Java."""
+        settings = self._jars / f"{self.name}.properties"
+        return ["-Xmx1g", "-cp", f"{self._jars}/*", "org.apache.kafka.connect.cli.ConnectDistributed", str(settings)]
+
     def own_topics(self) -> list[str]:
         return [f"{self.name}-{kind}" for kind in ("configs", "offsets", "status")]
 
     def launch(self) -> None:
         settings = self._jars / f"{self.name}.properties"
         settings.write_text("".join(f"{name}={value}\n" for name, value in self._worker().items()))
-        main = "org.apache.kafka.connect.cli.ConnectDistributed"
         with (self._jars / f"{self.name}.log").open("ab") as log:
-            command = ["java", "-Xmx1g", "-cp", f"{self._jars}/*", main, str(settings)]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(["java", *self.command()], stdout=log, stderr=log)
         self._put_connector()
 
     def _put_connector(self) -> None:

@@ -1,12 +1,7 @@
 """Reservations: the exactly-once batch agent against Kafka Streams, same records, same broker, in turns.
 
-<<<<<<< HEAD
-    python -m bench.reservations [--records N] [--format json|avro|both] [--rounds N] [--store NAME] [--workers N]
-                                 [--latency | --steady MINUTES --rate N] [--verify] [--no-peer] [--bootstrap HOST:PORT --broker-pid PID]
-=======
     python -m bench.reservations [--records N] [--format json|avro|both|tally] [--rounds N] [--store NAME] [--workers N]
-                                 [--latency] [--verify] [--no-peer] [--bootstrap HOST:PORT --broker-pid PID]
->>>>>>> worker
+                                 [--latency | --steady MINUTES --rate N] [--verify] [--no-peer] [--bootstrap HOST:PORT --broker-pid PID]
 
 Rates count from the start of a contender's process to its last commit; the thirds are those of the same run, and the
 last of them is the warm one. `--format tally` is the work with Tally's real messages, which the peer does not do; run it
@@ -25,11 +20,8 @@ from pathlib import Path
 from bench.reservations.contenders import KafkaStreams, Ours, Task, kafka_streams
 from bench.reservations.latency import Latency, latency
 from bench.reservations.measure import Figures, Running, measure
-<<<<<<< HEAD
-from bench.reservations.steady import Load, Minute, creep, steady
-=======
 from bench.reservations.messages import FORM
->>>>>>> worker
+from bench.reservations.steady import Load, Minute, creep, steady
 from bench.reservations.topics import fill, make
 from bench.reservations.verify import differences
 from tally.local.kafka import Kafka
@@ -83,11 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _all(place: Place, options: argparse.Namespace) -> int:
     contenders: list[Contender] = [Ours(options.store, options.workers)]
-<<<<<<< HEAD
-    if not (options.no_peer or options.steady):
-=======
-    if not options.no_peer and options.format != FORM:
->>>>>>> worker
+    if not (options.no_peer or options.steady or options.format == FORM):
         build = place.folder / "peer"
         build.mkdir()
         peer = kafka_streams(build, tuple(options.peer_setting))
@@ -96,13 +84,9 @@ def _all(place: Place, options: argparse.Namespace) -> int:
         else:
             contenders.append(peer)
     forms = ["json", "avro"] if options.format == "both" else [options.format]
-<<<<<<< HEAD
+    if options.format == FORM and (options.latency or options.steady or options.verify):
+        raise SystemExit("--latency, --steady and --verify are for json and avro")
     work = _steadies if options.steady else _latencies if options.latency else _throughputs
-=======
-    if options.format == FORM and (options.latency or options.verify):
-        raise SystemExit("--latency and --verify are for json and avro")
-    work = _latencies if options.latency else _throughputs
->>>>>>> worker
     return max(work(place, options, contenders, form) for form in forms)
 
 

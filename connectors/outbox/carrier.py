@@ -125,11 +125,12 @@ class Carrier:
         """Closes the batch when it is full, old or nothing more comes; else lets the server send more at once.
 
         A row that is late already gains nothing by a small batch, and those behind it lose: so a server that is slow to
-        send a backlog is waited for. (A clock that is behind ours makes every row late, which costs `age_ms` at most.)
+        send a backlog is waited for while it sends at all. (A clock that is behind ours makes every row late, which costs
+        `age_ms` at most.)
         """
         window = self._window
         is_late = time.time() * 1000 - self._committed_at_us / 1000 > window.age_ms
-        is_quiet = rows < window.busy_rows and not is_late
+        is_quiet = rows == 0 or (rows < window.busy_rows and not is_late)
         age_ms = (time.monotonic() - self._publisher.opened_at) * 1000
         if not (is_quiet or self._is_full() or age_ms > window.age_ms or stop.is_set()):
             time.sleep(window.pause_ms / 1000)
@@ -137,7 +138,7 @@ class Carrier:
         self._commit(self._reached)
         self._stream.confirm(self.stored.position)
         self._serve(self.stored)
-        if is_quiet and window.rest_ms:
+        if is_quiet and not is_late and window.rest_ms:
             time.sleep(window.rest_ms / 1000)
 
     def _serve(self, stored: StoredPosition) -> None:

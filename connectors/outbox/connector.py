@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
 import psycopg
@@ -208,23 +209,26 @@ class Connector:
         self._metrics.state = "TAKING_OVER"
         self._publisher = publisher = Publisher(self._config, self._while_waiting, self._stop.is_set)
         publisher.take_over()
-        try:
-            self._topics.ensure(self._config.positions_topic, 1, {"cleanup.policy": "compact"})
-        except KafkaException as error:
-            raise ProducerLost(f"topic {self._config.positions_topic}: {error.args[0].str()}") from None
-        self._stored = read_stored_position(self._config)
-        if self._config.dead_letter is not None:
-            self._load_waiting(self._config)
+        # Two topics that have nothing to do with each other, at a time when every wait keeps rows from going out.
+        with ThreadPoolExecutor(1, "waiting") as beside:
+            waiting = beside.submit(self._load_waiting) if self._config.dead_letter is not None else None
+            self._ensure(self._config.positions_topic, {"cleanup.policy": "compact"})
+            self._stored = read_stored_position(self._config)
+            if waiting is not None:
+                waiting.result()
         self._at_step(Step.TAKEN_OVER)
         _log.info("taken over", stored=None if self._stored is None else format_position(self._stored.position))
         return publisher
 
-    def _load_waiting(self, config: OutboxConfig) -> None:
+    def _ensure(self, topic: str, settings: dict[str, str]) -> None:
         try:
-            self._topics.ensure(config.waiting_topic, 1, waiting_topic_settings(config))
+            self._topics.ensure(topic, 1, settings)
         except KafkaException as error:
-            raise ProducerLost(f"topic {config.waiting_topic}: {error.args[0].str()}") from None
-        found = read_waiting(config)
+            raise ProducerLost(f"topic {topic}: {error.args[0].str()}") from None
+
+    def _load_waiting(self) -> None:
+        self._ensure(self._config.waiting_topic, waiting_topic_settings(self._config))
+        found = read_waiting(self._config)
         self._waiting.blocked.load(found.entries.values())
         self._waiting.requests, self._waiting.republish, self._waiting.end = found.requests, found.republish, found.end
 
