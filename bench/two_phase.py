@@ -1,13 +1,16 @@
-"""Measures a wallet order's pivot as one two-phase commit against the same as two steps of a saga, on one real server.
+"""Measures a wallet order's pivot as one two-phase commit against the same as two steps of a saga, on real servers.
 
-`python -m bench.two_phase [--orders N] [--at-once N] [--rounds N]`
-Two databases, commits that wait for the disk. The saga's side is its two local transactions alone (debit, then confirm),
-without the way through Kafka between them, so its latency here is a floor: in the whole system each hop adds to it.
+`python -m bench.two_phase [--orders N] [--at-once N] [--rounds N] [--away SECONDS]`
+A server for each service, commits that wait for the disk; both ways in turn, round by round.
+The saga's side is its two local transactions alone (debit, then confirm), without the way through Kafka between them,
+so its latency here is a floor: in the whole system each hop adds to it.
+With `--away` the payments server is killed in the middle of payments and away so long (0: not at all).
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import statistics
 import sys
 import tempfile
@@ -16,111 +19,35 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
-from producers.orders.aggregate import ORDERS, confirm
-from producers.orders.handler import OrderCommands
-from producers.orders.service import OrderService, Origin
-from producers.orders.wallet_orders import take
-from producers.store.connections import PoolSize, open_pool
-from producers.store.deciding import finish, load, record
-from producers.store.migrating import migrate
-from producers.store.port import OUTCOME_DONE, Answer
-from producers.store.postgres import PostgresEventStore, PostgresUnit
-from producers.two_phase.coordinator import Coordinator
-from producers.two_phase.decisions import Decisions
-from producers.two_phase.postgres import PostgresParticipant
-from producers.wallets.aggregate import CreditWallet, DebitWallet
-from producers.wallets.paying import debit
-from producers.wallets.pivot import WalletPivot
-from producers.wallets.service import WalletService
-from schemas.codec import AvroCodec
-from schemas.envelope import Envelope, Message, new_id, now
-from schemas.errors import Conflict
-from schemas.messages import ConfirmOrder, CreateOrder, OrderLine
+import structlog
+
+from bench.two_phase_shop import Shop, two_servers
 from tally.local.postgres import Postgres
 
-CODEC = AvroCodec()
-CREDIT_MINOR, TOTAL_MINOR = 10**9, 100
 TRIES_MAX = 200
+TRY_AGAIN_S = 0.25
+LOOK_AGAIN_S = 0.05
+# One that does not end within this after everybody is back is a failure, not a figure.
+ENDED_WITHIN_S = 120.0
+ORDERS_BEFORE_AWAY, ORDER_EVERY_S = 40, 1.0
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one run: orders a second, and the latency of an order in ms."""
+    """Of one run: orders a second; latency of an order and how long its wallet's row was locked, in ms."""
 
     rate: float
     p50_ms: float
     p99_ms: float
+    held_p50_ms: float
+    held_p99_ms: float
 
 
-class Shop:
-    """Orders and wallets on one server."""
-
-    def __init__(self, server: Postgres, at_once: int) -> None:
-        databases = server.create_services()
-        for name in ("orders", "payments"):
-            migrate(name, databases[name].owner_url)
-        size = PoolSize(at_once, 3 * at_once + 2)
-        self.orders = open_pool(databases["orders"].service_url, "bench-orders", size)
-        self.payments = open_pool(databases["payments"].service_url, "bench-payments", size)
-        decisions = Decisions(self.orders)
-        participants = {
-            "orders": PostgresParticipant("orders", self.orders),
-            "payments": PostgresParticipant("payments", self.payments),
-        }
-        coordinator = Coordinator(decisions.begin_life("bench"), decisions, participants)
-        self.pivot = WalletPivot(self.orders, coordinator, CODEC)
-
-    def close(self) -> None:
-        self.orders.close()
-        self.payments.close()
-
-    def place(self, orders: int, wallets: int) -> list[str]:
-        """Orders over so many wallets, as far as their noted confirmations; the ids of these."""
-        names = [f"c-{new_id()}" for _ in range(wallets)]
-        wallet_service = WalletService(PostgresEventStore(self.payments, CODEC))
-        for name in names:
-            wallet_service.credit(Origin("bench", "credits", name), CreditWallet(name, CREDIT_MINOR, "GBP"))
-        service, handler, ids = OrderService(PostgresEventStore(self.orders, CODEC)), OrderCommands(CODEC), []
-        for index in range(orders):
-            body = CreateOrder(names[index % wallets], "GBP", (OrderLine(1, "S", 1, TOTAL_MINOR),), "wallet", "w")
-            order_id, _ = service.place(Origin("bench", "orders", new_id()), body)
-            id_ = new_id()
-            envelope = Envelope(id_, "CONFIRM_ORDER", "/tally/sagas", "orders", order_id, None, now(), id_, id_)
-            with self.orders.connection() as connection:
-                handler.handle(connection, Message(envelope, ConfirmOrder()))
-            ids.append(id_)
-        return ids
-
-    def by_two_phase_commit(self, id_: str) -> bool:
-        return self.pivot.pay(id_)
-
-    def by_saga_steps(self, id_: str) -> bool:
-        """A debit in one local transaction, then the confirmation in another."""
-        try:
-            with self.orders.connection() as connection:
-                row = connection.execute("select order_id from wallet_orders where id = %s", (id_,)).fetchone()
-                assert row is not None
-                order = load(PostgresUnit(connection, CODEC), ORDERS, row[0])
-            id2 = new_id()
-            envelope = Envelope(id2, "DEBIT_WALLET", "/tally/sagas", "wallets", row[0], None, now(), id2, id2)
-            wanted = DebitWallet(order.state.customer_id, order.state.total_minor, order.state.currency, row[0])
-            with self.payments.connection() as connection:
-                assert debit(PostgresUnit(connection, CODEC), wanted, Message(envelope, ConfirmOrder())) is None
-            with self.orders.connection() as connection:
-                unit = PostgresUnit(connection, CODEC)
-                command = take(connection, id_)
-                assert command is not None
-                order = load(unit, ORDERS, row[0])
-                record(unit, ORDERS, order, confirm(order.state).events, command)
-                finish(unit, command, Answer(OUTCOME_DONE), ORDERS.source)
-        except Conflict:
-            return False
-        return True
-
-
-def measure(act: Callable[[str], bool], ids: list[str], at_once: int) -> Figures:
+def measure(shop: Shop, act: Callable[[str], bool], ids: list[str], at_once: int) -> Figures:
     """Does all, so many at once; latency counts from an order's first try."""
+    shop.held.ms.clear()
 
     def until_done(id_: str) -> float:
         began = time.perf_counter()
@@ -131,38 +58,105 @@ def measure(act: Callable[[str], bool], ids: list[str], at_once: int) -> Figures
 
     began = time.perf_counter()
     with ThreadPoolExecutor(at_once) as workers:
-        taken = sorted(workers.map(until_done, ids))
+        taken = list(workers.map(until_done, ids))
     rate = len(ids) / (time.perf_counter() - began)
-    return Figures(rate, statistics.median(taken), taken[min(len(taken) - 1, int(len(taken) * 0.99))])
+    return Figures(rate, *_p50_p99(taken), *_p50_p99(shop.held.ms))
+
+
+def _p50_p99(values: list[float]) -> tuple[float, float]:
+    ordered = sorted(values)
+    return statistics.median(ordered), ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+
+
+def print_rates(shop: Shop, orders: int, at_once: int, rounds: int) -> None:
+    """A table: medians of the rounds."""
+    ways = (("two-phase commit", shop.by_two_phase_commit), ("saga steps", shop.by_saga_steps))
+    print(f"{'wallets':>8} {'how':<17} {'orders/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'locked p50':>11} {'p99 ms':>8}")
+    for wallets in (orders, 1):
+        found: dict[str, list[Figures]] = {how: [] for how, _ in ways}
+        for _ in range(rounds):
+            for how, act in ways:
+                found[how].append(measure(shop, act, shop.place(orders, wallets), at_once))
+        for how, runs in found.items():
+            rate, p50, p99, held, held99 = (
+                statistics.median(getattr(run, name) for run in runs)
+                for name in ("rate", "p50_ms", "p99_ms", "held_p50_ms", "held_p99_ms")
+            )
+            print(
+                f"{wallets:>8} {how:<17} {rate:>9.0f} {p50:>8.1f} {p99:>8.1f} {held:>11.1f} {held99:>8.1f}", flush=True
+            )
+
+
+def print_away(shop: Shop, payments: Postgres, away_s: float) -> None:
+    """A table: what an absence of the payments server costs either way."""
+    print(f"payments server away for {away_s:.0f} s")
+    print(f"{'how':<17} {'placed meanwhile':>17} {'prepared':>9} {'all ended after':>16}", flush=True)
+    for how, run in (("two-phase commit", _pivot), ("saga steps", _saga)):
+        ids = shop.place(ORDERS_BEFORE_AWAY, ORDERS_BEFORE_AWAY)
+        customer = f"away-{how}"
+        shop.credit(customer)
+        before, stopping, pause = shop.done(), Event(), Event()
+        with ThreadPoolExecutor(1) as runner:
+            ran = runner.submit(run, shop, ids, stopping)
+            _until(lambda before=before: shop.done() > before, "the first order")
+            payments.kill()
+            back_at_s, placed = time.monotonic() + away_s, 0
+            while time.monotonic() < back_at_s:
+                ids.append(shop.place_one(customer))
+                placed += 1
+                pause.wait(ORDER_EVERY_S)
+            prepared = shop.prepared()
+            payments.launch()
+            payments.wait_ready()
+            back = time.perf_counter()
+            _until(lambda before=before, ids=ids: shop.done() == before + len(ids), "all to end")
+            _until(lambda: shop.prepared() == 0, "nothing to be prepared")
+            took = time.perf_counter() - back
+            stopping.set()
+            ran.result()
+        print(f"{how:<17} {placed:>17} {prepared:>9} {took:>14.1f} s", flush=True)
+
+
+def _pivot(shop: Shop, ids: list[str], stopping: Event) -> None:
+    shop.recovery.start()
+    shop.pivot.start()
+    stopping.wait()
+    shop.pivot.stop()
+    shop.recovery.stop()
+
+
+def _saga(shop: Shop, ids: list[str], stopping: Event) -> None:
+    done: set[str] = set()
+    while not stopping.wait(TRY_AGAIN_S):
+        done |= {id_ for id_ in list(ids) if id_ not in done and shop.by_saga_steps(id_)}
+
+
+def _until(question: Callable[[], bool], what: str) -> None:
+    deadline, pause = time.monotonic() + ENDED_WITHIN_S, Event()
+    while not question():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {ENDED_WITHIN_S} s: {what}")
+        pause.wait(LOOK_AGAIN_S)
 
 
 def main(argv: list[str]) -> int:
-    """Prints a table: medians of the rounds."""
+    """Prints the tables."""
     parser = argparse.ArgumentParser(prog="python -m bench.two_phase")
     parser.add_argument("--orders", type=int, default=300)
     parser.add_argument("--at-once", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--away", type=float, default=60.0)
     given = parser.parse_args(argv)
+    # A wallet that is busy is tried again: the table tells what that costs, the log need not.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as folder:
         Path(folder).chmod(0o755)
-        server = Postgres(Path(folder))
-        server.start()
-        try:
-            shop = Shop(server, given.at_once)
-            print(f"{'wallets':>8} {'how':<18} {'orders/s':>9} {'p50 ms':>8} {'p99 ms':>8}", flush=True)
-            for wallets in (given.orders, 1):
-                for how, act in (("two-phase commit", shop.by_two_phase_commit), ("saga steps", shop.by_saga_steps)):
-                    found = [
-                        measure(act, shop.place(given.orders, wallets), given.at_once) for _ in range(given.rounds)
-                    ]
-                    rate, p50, p99 = (
-                        statistics.median(getattr(f, n) for f in found) for n in ("rate", "p50_ms", "p99_ms")
-                    )
-                    print(f"{wallets:>8} {how:<18} {rate:>9.0f} {p50:>8.1f} {p99:>8.1f}", flush=True)
+        with two_servers(Path(folder)) as servers:
+            shop = Shop(servers, given.at_once)
+            print_rates(shop, given.orders, given.at_once, given.rounds)
+            if given.away:
+                print_away(shop, servers["payments"], given.away)
             shop.close()
-        finally:
-            server.stop()
-            server.remove_data()
     return 0
 
 
