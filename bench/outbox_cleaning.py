@@ -50,7 +50,8 @@ class Cleaned:
     def __init__(self, bootstrap: str, host: PostgresHost, cleans: bool) -> None:
         self.cleans, self.host, self.name = cleans, host, f"bench_{uuid.uuid4().hex[:8]}"
         self.url, topic = host.create_database(self.name), f"{self.name}.t"
-        AdminClient({"bootstrap.servers": bootstrap}).create_topics([NewTopic(topic, 4, 1)])[topic].result(20)
+        admin = AdminClient({"bootstrap.servers": bootstrap})
+        admin.create_topics([NewTopic(topic, 4, 1)])[topic].result(20)
         with psycopg.connect(self.url) as connection:
             connection.execute(TABLE)
         settings = {"bootstrap.servers": bootstrap, "group.id": self.name, "auto.offset.reset": "earliest"}
