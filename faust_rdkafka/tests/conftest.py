@@ -138,7 +138,9 @@ class Broker:
         try:
             found = asker.committed([TopicPartition(topic, number) for number in range(PARTITIONS)], 20)
             return sum(max(tp.offset, 0) for tp in found)
-        except KafkaException:  # a broker that just came up: its coordinator does not answer yet
+        except KafkaException:
+            # A broker that just came up: its coordinator does not answer yet, and this client may never find it again.
+            self._askers.pop(group).close()
             return 0
 
     def is_settled(self, topic: str) -> bool:
