@@ -4,7 +4,7 @@ One two-phase commit, in this order:
 1. the noted confirmation is taken in the orders database; whoever holds it, in doubt or not, keeps it from all others;
 2. the order decides; one that was rejected or cancelled meanwhile refuses, and the wallet is not asked;
 3. the wallet is debited and the payment recorded in the payments database; where the wallet refuses nothing is written
-   there, so that database drops out, and the order is rejected by a commit in one phase;
+   there but its marker, and the order is rejected;
 4. order, answer to the saga and closing of the confirmation are written, and both databases are committed.
 """
 

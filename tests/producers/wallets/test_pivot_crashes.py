@@ -24,9 +24,8 @@ from tally.local.databases import ServiceDatabase
 Spawn = Callable[[Message, str, int], "subprocess.Popen[str]"]
 
 PIVOT_STEPS = ("taken", "debited", "recorded")
-# One that the wallet refuses writes to orders alone: one commit, no prepare.
-REFUSED_STEPS = ("taken", "debited", "recorded", "before vote", "before commit at once orders")
-REFUSED_STEPS += ("after commit at once orders",)
+# One that the wallet refuses has locked the wallet's row, so both databases vote.
+REFUSED_STEPS = (*PIVOT_STEPS, "before vote", "before decision", "after decision", "after commit orders")
 SAMPLE = frozenset({"debited", "after commit orders"})
 CREDIT, TOTAL = 1000, 400
 
