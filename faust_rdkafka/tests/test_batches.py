@@ -330,7 +330,7 @@ async def test_a_held_partition_is_read_no_further_until_it_is_let_go(broker: An
     async with running(app):
         places = {tp for tp in app.consumer.assignment() if tp.topic == held}
         app.hold(places)
-        await eventually(lambda: app.consumer.fetcher._held == places)
+        await eventually(lambda: app.consumer.fetcher.held == places)
         broker.send(held, ("k", 1))
         broker.send(read, ("k", 2))
         await eventually(lambda: (read, 2) in seen)

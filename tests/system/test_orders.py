@@ -221,13 +221,14 @@ def test_a_record_that_cannot_be_read_becomes_a_dead_letter_on_every_input(runni
 
     def letters() -> list[dict[str, Any]]:
         read = running.tally("consume", "dead-letters", "-o", "beginning", "-e", "-f", "jsonl")
-        return [json.loads(line)["data"] for line in read.splitlines()]
+        found = [json.loads(line)["data"] for line in read.splitlines()]
+        # Other tests of this system set records aside too, and take letters away.
+        return [letter for letter in found if letter and letter["value"] == b"not avro at all".hex()]
 
     wait_for(lambda: {letter["topic"] for letter in letters()} >= set(topics), 30, "a letter of each topic")
     for letter in letters():
         assert letter["reason"]
         assert letter["offset"] is not None
-        assert bytes.fromhex(letter["value"]) == b"not avro at all"
     running.receive("after-poison", 5)
     running.wait_status(placed(running, order(("after-poison", 1))), "CONFIRMED")
 

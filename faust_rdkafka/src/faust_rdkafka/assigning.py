@@ -61,16 +61,16 @@ class Assignment:
         self.metadata: Any = None  # the group's, of the present assignment
         self.lost = False
         self.wanted_held: frozenset[TP] = frozenset()
-        self._held: frozenset[TP] = frozenset()
+        self.held: frozenset[TP] = frozenset()
 
     def apply_holds(self, consumer: Any) -> None:
         """Pauses what is to be held and lets all else go on."""
         wanted = self.wanted_held & _places(self.starts)
-        if wanted == self._held:
+        if wanted == self.held:
             return
-        consumer.pause([TopicPartition(tp.topic, tp.partition) for tp in wanted - self._held])
-        consumer.resume([TopicPartition(tp.topic, tp.partition) for tp in self._held - wanted])
-        self._held = wanted
+        consumer.pause([TopicPartition(tp.topic, tp.partition) for tp in wanted - self.held])
+        consumer.resume([TopicPartition(tp.topic, tp.partition) for tp in self.held - wanted])
+        self.held = wanted
 
     def on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         self._intake.new_epoch()
@@ -128,7 +128,7 @@ class Assignment:
             self._hand_to(consumer, starts)
 
     def _hand_to(self, consumer: Any, starts: list[TopicPartition]) -> None:
-        self._held = frozenset()  # an assignment forgets what was paused
+        self.held = frozenset()  # an assignment forgets what was paused
         if self._incremental:
             consumer.incremental_assign(starts)
         else:

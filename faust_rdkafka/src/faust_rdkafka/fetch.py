@@ -70,6 +70,11 @@ class Fetcher:
         """Read nothing more of these partitions, and of all others again; done before the next poll."""
         self._assignment.wanted_held = partitions
 
+    @property
+    def held(self) -> frozenset[TP]:
+        """Partitions of which nothing is read just now."""
+        return self._assignment.held
+
     def drop_until_rebalance(self) -> None:
         """The group moved on without us: keep polling for the rebalance and throw records away."""
         self._intake.drop_until_rebalance()
