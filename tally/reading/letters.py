@@ -93,7 +93,8 @@ def _row(id_: str, value: bytes, codec: AvroCodec) -> Row:
     row |= {"key": _text(letter.key), "headers": {name: _text(content) for name, content in letter.headers.items()}}
     row["state"] = letter.state or FAILED
     row["history"] = (letter.history or "").split("\n") if letter.history else []
-    row["about"] = None if letter.lane is None else letter.lane.split(SEPARATOR)[1]
+    # Anybody may write to the topic: a lane that is none of ours has one part.
+    row["about"] = None if letter.lane is None else [*letter.lane.split(SEPARATOR), None][1]
     return {"id": id_, **row, "decoded": _decoded(letter, codec)}
 
 
