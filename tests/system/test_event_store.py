@@ -1,0 +1,47 @@
+"""The event store over a running system: what every writer wrote, from Kafka by the workers' index; and fsck of it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from running_system import Running, order, wait_for
+
+from tally.event_store import EventStore
+from tally.settings import Settings
+
+
+def settings(running: Running) -> Settings:
+    found = running.endpoints
+    databases = {f"{service}_database_url": found[f"{service}_database"] for service in ("orders", "payments")}
+    return Settings(kafka_bootstrap=found["kafka"], **databases)
+
+
+def types(events: list[dict[str, Any]]) -> list[str]:
+    assert [event["version"] for event in events] == list(range(1, len(events) + 1))
+    return [event["type"] for event in events]
+
+
+def test_orders_stock_and_sagas_are_read_by_aggregate_and_as_a_whole_and_fsck_compares_the_index(
+    running: Running,
+) -> None:
+    sku = f"es-{uuid.uuid4().hex[:6]}"
+    running.receive(sku, 5)
+    with running.client() as client:
+        body = order((sku, 2))
+        order_id = client.post("/orders", json=body, headers={"Idempotency-Key": uuid.uuid4().hex}).json()["order_id"]
+        running.wait_status(order_id, "CONFIRMED")
+        given = settings(running)
+        with EventStore.of("orders", given) as orders:
+            assert types(orders.read(order_id)) == ["ORDER_CREATED", "ORDER_CONFIRMED"]
+            assert order_id in {event["aggregateId"] for event in orders.read_all()}
+        with EventStore.of("inventory", given) as stock:
+            wait_for(lambda: types(stock.read(sku)) == ["STOCK_RECEIVED", "STOCK_RESERVED"], 30, "the history of a SKU")
+        with EventStore.of("sagas", given) as sagas:
+            wait_for(lambda: "SAGA_ENDED" in types(sagas.read(order_id)), 30, "the end of the saga")
+            told = client.get(f"/sagas/{order_id}/events", headers={"Prefer": "wait=10"}).json()
+            assert told == sagas.read(order_id)
+    report = json.loads(running.tally("fsck", "-f", "json"))
+    assert report["ok"], report["findings"]
+    assert report["figures"]["indexed"] > 0
