@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -26,6 +25,7 @@ from connectors.outbox import run as run_outbox
 from connectors.outbox.letters import letters_in
 from connectors.outbox_probes import OutboxFigures, OutboxHealth
 from connectors.probes import Health, Probes, Questions
+from connectors.stopping import stopped_by_signals
 from producers.orders.handler import OrderCommands
 from producers.payments.attempts import AttemptRunner
 from producers.payments.handler import PaymentCommands
@@ -188,11 +188,8 @@ def _registry() -> CollectorRegistry:
 
 def _stop() -> Event:
     """Set by SIGTERM and SIGINT."""
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     gc.set_threshold(*GC_THRESHOLDS)
-    return stop
+    return stopped_by_signals()
 
 
 def main() -> None:

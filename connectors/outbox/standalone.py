@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -23,6 +21,7 @@ from connectors.outbox.metrics import Metrics
 from connectors.outbox.polling.arguments import add_polling, polling_of
 from connectors.outbox.refused import plain_letter
 from connectors.outbox.run import run
+from connectors.stopping import stopped_by_signals
 from schemas.outbox_status import status_sql
 
 _TABLE = "public.outbox"
@@ -42,9 +41,7 @@ def main_standalone(argv: Sequence[str], serve: Serve | None = None) -> int:
     except BadOption as error:
         print(f"outbox connector: {error}", file=sys.stderr)
         return 2
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stopped_by_signals()
     # Rows are short-lived and without cycles: the default threshold would look for some every few hundred rows.
     gc.set_threshold(100_000, 20, 50)
     metrics, port = Metrics(), arguments.probe_port

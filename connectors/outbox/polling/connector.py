@@ -8,7 +8,6 @@ transaction did not come through.
 from __future__ import annotations
 
 import threading
-import time
 
 import psycopg
 import structlog
@@ -153,8 +152,7 @@ class PollingConnector:
                 rest_s = longest_s
             orphans.serve(carrier.seats)
             watch.serve()
-            # Not the event's own wait: a signal that sets it just while that holds its lock would stop this thread for ever.
-            time.sleep(rest_s)
+            self._stop.wait(rest_s)
 
     def _tables(self, database: psycopg.Connection, polling: Polling) -> list[Claims]:
         outboxes = Outboxes.describe(database, self._config)
