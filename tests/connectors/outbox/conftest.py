@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from connectors.outbox import LetterRecord, Metrics, OutboxConfig, Polling, Refusal, Routing, run
+from connectors.outbox.polling.statements import seat_lock
 from tally.local.databases import PostgresHost
 
 PROCESS = Path(__file__).parent / "connector_process.py"
@@ -208,6 +209,14 @@ class Outbox:
             lambda: self.sql("select count(*) from outbox where status = 'PUBLISHED'")[0][0] >= count,
             f"{count} rows PUBLISHED",
         )
+
+    def until_seated(self, count: int) -> None:
+        """Waits until so many processes of a polling connector hold a seat; before that a signal ends one like any program."""
+        held = (
+            "select count(*) from pg_locks where locktype = 'advisory' and granted"
+            f" and classid = (hashtext('{seat_lock(self.name)}')::bigint & 4294967295)::oid"
+        )
+        until(lambda: self.sql(held)[0][0] == count, f"{count} seats held")
 
     def end_all(self) -> None:
         """Ends every connector of the test."""

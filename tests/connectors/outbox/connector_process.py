@@ -8,13 +8,13 @@ in which a large transaction is sent.
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 
 from connectors.outbox import Window, run
 from connectors.outbox.standalone import config_of, main_standalone
 from connectors.outbox.steps import Step
+from connectors.stopping import stopped_by_signals
 
 
 def killer(wanted: str) -> Callable[[Step], None]:
@@ -33,8 +33,7 @@ def killer(wanted: str) -> Callable[[Step], None]:
 def main() -> int:
     if not {"TEST_KILL_AT", "TEST_PART_ROWS"} & os.environ.keys():
         return main_standalone(sys.argv[1:])
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = stopped_by_signals()
     part_rows_max = int(os.environ.get("TEST_PART_ROWS", Window().part_rows_max))
     config = replace(config_of(sys.argv[1:]), window=Window(part_rows_max=part_rows_max))
     return run(config, stop, at_step=killer(os.environ.get("TEST_KILL_AT", "")))
