@@ -14,21 +14,18 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from bench.servers import servers
 from tally.local.databases import PostgresHost
-from tally.local.kafka import Kafka
-from tally.local.postgres import Postgres
 
 CONNECTOR = "import sys; from connectors.outbox import main_standalone; sys.exit(main_standalone(sys.argv[1:]))"
 TABLE = """create table outbox (id uuid primary key default gen_random_uuid(), aggregatetype text, aggregateid text,
@@ -150,24 +147,6 @@ class Cleaned:
         self.host.drop_database(self.name)
 
 
-@contextmanager
-def _servers() -> Iterator[tuple[str, PostgresHost]]:
-    bootstrap, url = os.environ.get("TALLY_KAFKA_BOOTSTRAP"), os.environ.get("TALLY_TEST_POSTGRES_URL")
-    if bootstrap and url:
-        yield bootstrap, PostgresHost(url)
-        return
-    with tempfile.TemporaryDirectory(prefix="tally-bench-") as folder:
-        Path(folder).chmod(0o755)
-        kafka, postgres = Kafka(Path(folder)), Postgres(Path(folder))
-        try:
-            kafka.start()
-            postgres.start()
-            yield kafka.bootstrap, postgres.host
-        finally:
-            kafka.stop()
-            postgres.stop()
-
-
 def _measure(both: Sequence[Cleaned], rows: int, rounds: int, seconds: int) -> None:
     paces: dict[bool, list[float]] = {True: [], False: []}
     for one in both:
@@ -193,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=int, default=10)
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    with _servers() as (bootstrap, host):
+    with servers() as (bootstrap, host):
         both = [Cleaned(bootstrap, host, cleans) for cleans in (False, True)]
         try:
             _measure(both, arguments.rows, arguments.rounds, arguments.seconds)

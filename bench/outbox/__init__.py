@@ -13,12 +13,11 @@ Rows carry 240 bytes of payload.
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from bench.outbox import sections
@@ -26,9 +25,8 @@ from bench.outbox.carriers import Carrier, Connector, Polling, Relay
 from bench.outbox.debezium import Debezium, debezium_jars
 from bench.outbox.sections import Scale
 from bench.reservations import BROKER_OPTIONS
+from bench.servers import servers
 from tally.local.databases import PostgresHost
-from tally.local.kafka import Kafka
-from tally.local.postgres import Postgres
 
 WARM_UP_ROWS = 20_000
 
@@ -60,24 +58,6 @@ CONTENDERS: dict[str, Callable[[str, PostgresHost, ExitStack], Carrier | None]] 
 }
 
 
-@contextmanager
-def _servers() -> Iterator[tuple[str, PostgresHost]]:
-    bootstrap, url = os.environ.get("TALLY_KAFKA_BOOTSTRAP"), os.environ.get("TALLY_TEST_POSTGRES_URL")
-    if bootstrap and url:
-        yield bootstrap, PostgresHost(url)
-        return
-    with tempfile.TemporaryDirectory(prefix="tally-bench-") as folder:
-        Path(folder).chmod(0o755)
-        kafka, postgres = Kafka(Path(folder), jvm_options=BROKER_OPTIONS), Postgres(Path(folder))
-        try:
-            kafka.start()
-            postgres.start()
-            yield kafka.bootstrap, postgres.host
-        finally:
-            kafka.stop()
-            postgres.stop()
-
-
 def _warm_up(carriers: Sequence[Carrier]) -> None:
     """Everybody is up, and the broker has compiled what it runs often."""
     for carrier in carriers:
@@ -105,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     scale = Scale(arguments.rows, arguments.seconds, arguments.rounds)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with ExitStack() as stack:
-        bootstrap, host = stack.enter_context(_servers())
+        bootstrap, host = stack.enter_context(servers(BROKER_OPTIONS))
         connector = stack.enter_context(closing(Connector(bootstrap, host)))
         carriers: list[Carrier] = [connector]
         for kind in arguments.contenders:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NoReturn
 
 import psycopg
 import structlog
@@ -36,7 +35,6 @@ from connectors.outbox.errors import (
     NotPermitted,
     OutboxError,
     ProducerLost,
-    Refused,
     Stopped,
     WaitingFull,
     first_line,
@@ -48,6 +46,7 @@ from connectors.outbox.positions import StoredPosition, format_position
 from connectors.outbox.publication import ensure_publication
 from connectors.outbox.publisher import Publisher
 from connectors.outbox.republishing.republisher import Republisher
+from connectors.outbox.retries import Retries, abort_last_batch
 from connectors.outbox.sender import Sender, Suspicion
 from connectors.outbox.snapshot import send_snapshot
 from connectors.outbox.start import FirstTime, Found, judge
@@ -62,9 +61,7 @@ from connectors.outbox.waiting.topic import read_waiting
 
 _log = structlog.get_logger()
 
-_BACKOFF_FIRST_S, _BACKOFF_MAX_S = 0.05, 5.0
-# A process that builds producer after producer fences a good one: it must give up some time.
-_PRODUCERS_LOST_MAX = 60
+_BACKOFF_FIRST_S = 0.05
 
 
 class Connector:
@@ -84,8 +81,7 @@ class Connector:
         self._stored: StoredPosition | None = None
         self._forget, self._resume = config.forget_position, config.resume
         self._has_run = False
-        self._backoff_s = _BACKOFF_FIRST_S
-        self._producers_lost = 0
+        self._retries = Retries(self._admin, stop, metrics, _BACKOFF_FIRST_S)
 
     def run(self) -> None:
         """Returns when asked to stop. Raises an OutboxError that has an exit code."""
@@ -94,7 +90,7 @@ class Connector:
         except Fenced:
             raise
         except OutboxError:
-            self._abort_last_batch()
+            abort_last_batch(self._publisher)
             raise
 
     def _run_until_stopped(self) -> None:
@@ -103,17 +99,17 @@ class Connector:
                 self._carry_once()
             except (DatabaseLost, psycopg.OperationalError, psycopg.InterfaceError) as error:
                 self._metrics.reconnects_total += 1
-                self._rest("database lost", error)
+                self._retries.rest("database lost", error)
             except Aborted as error:
                 # Which row it was, if it was one, is found out by watching the next try.
                 self._suspicion.is_watching = True
                 self._topics.forget()
                 self._metrics.aborts_total += 1
-                self._rest("batch aborted", error)
+                self._retries.rest("batch aborted", error)
             except WaitingFull as error:
                 self._metrics.waiting_full = True
                 self._topics.forget()
-                self._rest("paused", error)
+                self._retries.rest("paused", error)
             except ProducerLost as error:
                 self._lose_producer(error)
             except psycopg.errors.InsufficientPrivilege as error:
@@ -125,14 +121,6 @@ class Connector:
                 return
             finally:
                 self._metrics.ready = False
-
-    def _abort_last_batch(self) -> None:
-        """What is left open would hold up every reader until Kafka's own time-out."""
-        if self._publisher is not None:
-            try:
-                self._publisher.abort()
-            except OutboxError as error:
-                _log.warning("the open batch is left to kafka's time-out", error=first_line(error))
 
     def _carry_once(self) -> None:
         try:
@@ -152,7 +140,7 @@ class Connector:
                 for duty in self._duties:
                     duty.close()
                 if carrier.stored != stored:
-                    self._backoff_s, self._producers_lost = _BACKOFF_FIRST_S, 0
+                    self._retries.went_well()
                 self._stored = carrier.stored
         finally:
             self._metrics.ready = False
@@ -284,18 +272,4 @@ class Connector:
     def _lose_producer(self, error: OutboxError) -> None:
         self._publisher = None
         self._topics.forget()
-        self._producers_lost += 1
-        if self._producers_lost >= _PRODUCERS_LOST_MAX:
-            self._give_up(error)
-        self._rest("producer lost", error)
-
-    def _give_up(self, error: OutboxError) -> NoReturn:
-        raise Refused(f"{self._producers_lost} producers in a row failed, the last with: {error}")
-
-    def _rest(self, what: str, error: Exception) -> None:
-        self._metrics.state = "WAITING"
-        self._metrics.beat()
-        _log.warning(what, error=first_line(error), again_in_s=round(self._backoff_s, 2))
-        self._admin.poll(0)  # its log lines come out only so
-        self._stop.wait(self._backoff_s)
-        self._backoff_s = min(self._backoff_s * 2, _BACKOFF_MAX_S)
+        self._retries.rest_without_producer(error)

@@ -64,19 +64,7 @@ def scan(workers: list[Worker], table: str, prefix: str = "") -> Iterator[dict[s
 
 def get(workers: list[Worker], table: str, key: str) -> dict[str, Any] | None:
     """The row of a key; None when its owner has none. Raises NotServed."""
-    answered = False
-    for worker in workers:
-        try:
-            answer = httpx.get(f"{worker.url}/tables/{table}/{quote(key, safe='')}", timeout=REQUEST_TIMEOUT_S)
-        except httpx.TransportError:
-            continue
-        if answer.status_code == 200:
-            found: dict[str, Any] = answer.json()
-            return found
-        answered = answered or answer.status_code == 404
-    if not answered:
-        raise NotServed(f"no worker answers for {table}")
-    return None
+    return _of_the_owner(workers, f"tables/{table}/{quote(key, safe='')}", table)
 
 
 def sagas(workers: list[Worker], asked: dict[str, str]) -> list[dict[str, Any]]:
@@ -97,19 +85,7 @@ def sagas(workers: list[Worker], asked: dict[str, str]) -> list[dict[str, Any]]:
 
 def saga(workers: list[Worker], order_id: str) -> dict[str, Any] | None:
     """One saga as its owner shows it; None where there is none. Raises NotServed."""
-    answered = False
-    for worker in workers:
-        try:
-            answer = httpx.get(f"{worker.url}/sagas/{quote(order_id, safe='')}", timeout=REQUEST_TIMEOUT_S)
-        except httpx.TransportError:
-            continue
-        if answer.status_code == 200:
-            found: dict[str, Any] = answer.json()
-            return found
-        answered = answered or answer.status_code == 404
-    if not answered:
-        raise NotServed("no worker answers for sagas")
-    return None
+    return _of_the_owner(workers, f"sagas/{quote(order_id, safe='')}", "sagas")
 
 
 def history(workers: list[Worker], of: tuple[str, str], first: int, last: int) -> list[dict[str, Any]]:
@@ -158,6 +134,22 @@ def history_sums(workers: list[Worker], aggregatetype: str) -> dict[int, Sum]:
                 until_now = ",".join(f"{number}:{sum_[0]}" for number, sum_ in page["sums"].items())
                 asked = {"after": page["next"], "until": until_now}
     return found
+
+
+def _of_the_owner(workers: list[Worker], path: str, what: str) -> dict[str, Any] | None:
+    answered = False
+    for worker in workers:
+        try:
+            answer = httpx.get(f"{worker.url}/{path}", timeout=REQUEST_TIMEOUT_S)
+        except httpx.TransportError:
+            continue
+        if answer.status_code == 200:
+            found: dict[str, Any] = answer.json()
+            return found
+        answered = answered or answer.status_code == 404
+    if not answered:
+        raise NotServed(f"no worker answers for {what}")
+    return None
 
 
 def _page(client: httpx.Client, table: str, params: dict[str, str | int]) -> dict[str, Any]:

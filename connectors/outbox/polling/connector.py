@@ -24,7 +24,6 @@ from connectors.outbox.errors import (
     NotPermitted,
     OutboxError,
     ProducerLost,
-    Refused,
     Stopped,
     WaitingFull,
     first_line,
@@ -42,6 +41,7 @@ from connectors.outbox.polling.session import SEATS_MAX, SeatTaken, Session, sea
 from connectors.outbox.polling.states import RowStates
 from connectors.outbox.polling.watching import Watch
 from connectors.outbox.publisher import Publisher
+from connectors.outbox.retries import Retries, abort_last_batch
 from connectors.outbox.sender import Sender, Suspicion
 from connectors.outbox.steps import AtStep, Step, pass_by
 from connectors.outbox.topics import Topics, admin_settings
@@ -49,9 +49,7 @@ from connectors.outbox.waiting.keeper import Waiting
 
 _log = structlog.get_logger()
 
-_BACKOFF_FIRST_S, _BACKOFF_MAX_S = 0.2, 5.0
-# A process that builds producer after producer must give up some time.
-_PRODUCERS_LOST_MAX = 60
+_BACKOFF_FIRST_S = 0.2
 # While rows wait for an open transaction, which mostly ends soon.
 _HELD_UP_REST_S = 0.002
 _ANSWER_WITHIN_S = 10.0
@@ -71,15 +69,14 @@ class PollingConnector:
         self._topics, self._suspicion = Topics(self._admin, config), Suspicion()
         self._publisher: Publisher | None = None
         self._before: SeatTaken | None = None
-        self._backoff_s = _BACKOFF_FIRST_S
-        self._producers_lost = 0
+        self._retries = Retries(self._admin, stop, metrics, _BACKOFF_FIRST_S)
 
     def run(self) -> None:
         """Returns when asked to stop. Raises an OutboxError that has an exit code."""
         try:
             self._run_until_stopped()
         except OutboxError:
-            self._abort_last_batch()
+            abort_last_batch(self._publisher)
             raise
 
     def _run_until_stopped(self) -> None:
@@ -92,13 +89,13 @@ class PollingConnector:
                 ) from None
             except (DatabaseLost, psycopg.Error) as error:
                 self._metrics.reconnects_total += 1
-                self._rest("database lost", error)
+                self._retries.rest("database lost", error)
             except (Aborted, ClaimLost, WaitingFull) as error:
                 # Which row it was, if it was one, is found out by watching the next try.
                 self._suspicion.is_watching = self._suspicion.is_watching or isinstance(error, Aborted)
                 self._topics.forget()
                 self._metrics.aborts_total += 1
-                self._rest("batch aborted", error)
+                self._retries.rest("batch aborted", error)
             except (ProducerLost, Fenced) as error:
                 self._lose_producer(error)
             except Stopped as stopped:
@@ -145,7 +142,7 @@ class PollingConnector:
             self._topics.refresh_if_old()
             if carrier.serve():
                 rest_s = 0.0
-                self._backoff_s, self._producers_lost = _BACKOFF_FIRST_S, 0
+                self._retries.went_well()
             elif carrier.is_held_up:
                 rest_s = min(longest_s, max(_HELD_UP_REST_S, rest_s * 2))
             else:
@@ -178,27 +175,8 @@ class PollingConnector:
             raise ProducerLost(f"topics: {error.args[0].str()}") from None
         return {seat for seat in range(SEATS_MAX) if seat_config(self._config, seat).positions_topic in known}
 
-    def _abort_last_batch(self) -> None:
-        """What is left open would hold up every reader until Kafka's own time-out."""
-        if self._publisher is not None:
-            try:
-                self._publisher.abort()
-            except OutboxError as error:
-                _log.warning("the open batch is left to kafka's time-out", error=first_line(error))
-
     def _lose_producer(self, error: OutboxError) -> None:
         """Fenced is no end here: seats are handed out by the database, so two processes cannot go on fencing each other."""
         self._publisher = None
         self._topics.forget()
-        self._producers_lost += 1
-        if self._producers_lost >= _PRODUCERS_LOST_MAX:
-            raise Refused(f"{self._producers_lost} producers in a row failed, the last with: {error}")
-        self._rest("producer lost", error)
-
-    def _rest(self, what: str, error: Exception) -> None:
-        self._metrics.state = "WAITING"
-        self._metrics.beat()
-        _log.warning(what, error=first_line(error), again_in_s=round(self._backoff_s, 2))
-        self._admin.poll(0)  # its log lines come out only so
-        self._stop.wait(self._backoff_s)
-        self._backoff_s = min(self._backoff_s * 2, _BACKOFF_MAX_S)
+        self._retries.rest_without_producer(error)
