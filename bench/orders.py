@@ -36,9 +36,7 @@ class Watcher(threading.Thread):
 
     def __init__(self, bootstrap: str, topics: Sequence[str]) -> None:
         super().__init__(daemon=True)
-        self._consumer = Consumer(
-            {"bootstrap.servers": bootstrap, "group.id": "bench", "enable.auto.commit": False, "fetch.wait.max.ms": 5}
-        )
+        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench", "enable.auto.commit": False})
         places = [TopicPartition(topic, number, -1) for topic in topics for number in range(PARTITIONS)]
         self._consumer.assign(places)
         self.seen_at: dict[tuple[str, str], float] = {}

@@ -52,7 +52,7 @@ class Cleaned:
         with psycopg.connect(self.url) as connection:
             connection.execute(TABLE)
         settings = {"bootstrap.servers": bootstrap, "group.id": self.name, "auto.offset.reset": "earliest"}
-        settings |= {"fetch.wait.max.ms": "5", "isolation.level": "read_committed", "enable.auto.commit": "false"}
+        settings |= {"isolation.level": "read_committed", "enable.auto.commit": "false"}
         self.consumer = Consumer(settings)
         self.consumer.subscribe([topic])
         given = ["--source-url", self.url, "--bootstrap", bootstrap, "--slot", self.name]

@@ -15,7 +15,7 @@ from schemas.errors import Undecodable
 
 SPECVERSION = "1.0"
 # Ids that are derived, not drawn, lie in this name space (RFC 9562, version 5).
-_NAMESPACE = uuid.UUID("6d5f0c4e-3f9b-5d55-9f0e-5d2d0c7a1b11")
+_NAMESPACE = uuid.UUID("6d5f0c4e-3f9b-5d55-9f0e-5d2d0c7a1b11").bytes
 
 Headers = Iterable[tuple[str, bytes | str | None]]
 
@@ -27,7 +27,11 @@ def new_id() -> str:
 
 def derive_id(cause_id: str, *place: object) -> str:
     """The id of what follows from message `cause_id` at `place`: the same each time that it is worked out again."""
-    return str(uuid.uuid5(_NAMESPACE, "\x1f".join([cause_id, *map(str, place)])))
+    name = "\x1f".join([cause_id, *map(str, place)]).encode()
+    # What uuid.uuid5 gives, in a quarter of its time: every record that an agent sends has such an id.
+    text = hashlib.sha1(_NAMESPACE + name, usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(text[16], 16) & 3]
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
 def now() -> datetime:

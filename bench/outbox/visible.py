@@ -19,7 +19,7 @@ class Visible:
     def __init__(self, bootstrap: str, admin: AdminClient, topic: str, partitions: int) -> None:
         self._admin = admin
         settings = {"bootstrap.servers": bootstrap, "group.id": topic, "enable.auto.commit": "false", "log_level": "2"}
-        self._consumer = Consumer(settings | {"isolation.level": "read_committed", "fetch.wait.max.ms": "5"})
+        self._consumer = Consumer(settings | {"isolation.level": "read_committed"})
         self._places = [TopicPartition(topic, number, 0) for number in range(partitions)]
 
     def until(self, rows: int) -> float:

@@ -20,6 +20,7 @@ from connectors.outbox.errors import InvalidOperation, MalformedStream
 from connectors.outbox.messages import MessageRows
 from connectors.outbox.metrics import Metrics
 from connectors.outbox.outboxes import Outboxes
+from connectors.outbox.pacing import Pace
 from connectors.outbox.pgoutput import (
     BEGIN,
     COMMIT,
@@ -80,7 +81,7 @@ class Carrier:
         self._at_step = at_step
         self._config, self._window, self._metrics, self._outboxes = config, config.window, metrics, outboxes
         self._stream, self._publisher, self._sender, self._duties = stream, publisher, sender, duties
-        self._send = sender.send_frame
+        self._send, self._pace = sender.send_frame, Pace(config.window)
         # How a relation's rows begin; None: it is no outbox.
         self._heads: dict[int, bytes | None] = {}
         # One look finds whose row it is, and that its form is as described.
@@ -122,24 +123,18 @@ class Carrier:
         return self.stored
 
     def _close_or_wait(self, rows: int, stop: threading.Event) -> None:
-        """Closes the batch when it is full, old or nothing more comes; else lets the server send more at once.
-
-        A row that is late already gains nothing by a small batch, and those behind it lose: so a server that is slow to
-        send a backlog is waited for while it sends at all. (A clock that is behind ours makes every row late, which costs
-        `age_ms` at most.)
-        """
-        window = self._window
-        is_late = time.time() * 1000 - self._committed_at_us / 1000 > window.age_ms
-        is_quiet = rows == 0 or (rows < window.busy_rows and not is_late)
-        age_ms = (time.monotonic() - self._publisher.opened_at) * 1000
-        if not (is_quiet or self._is_full() or age_ms > window.age_ms or stop.is_set()):
-            time.sleep(window.pause_ms / 1000)
+        """Closes the batch when it is full, old or nothing more comes; else lets the server send more at once."""
+        pace, began = self._pace, time.monotonic()
+        is_quiet = pace.is_quiet(rows, time.time() - self._committed_at_us / 1_000_000)
+        if not (is_quiet or pace.is_old(began - self._publisher.opened_at) or self._is_full() or stop.is_set()):
+            time.sleep(self._window.pause_ms / 1000)
             return
         self._commit(self._reached)
+        rest_s = pace.rest_s(time.monotonic() - began)
         self._stream.confirm(self.stored.position)
         self._serve(self.stored)
-        if is_quiet and not is_late and window.rest_ms:
-            time.sleep(window.rest_ms / 1000)
+        if is_quiet:
+            time.sleep(rest_s)
 
     def _serve(self, stored: StoredPosition) -> None:
         for duty in self._duties:

@@ -154,9 +154,10 @@ class Routing:
 class Window:
     """When a batch (one Kafka transaction) is closed: at the first commit beyond one of these.
 
-    `rest_ms` between two small batches halves the cost and the tail of a trickle; `pause_ms` before the next read
-    under load lets the server send more at once; a read of fewer rows than `busy_rows` counts as no load, unless the rows
-    were committed more than `age_ms` ago. Neither is a bound of memory: records are on their way while a batch is open.
+    Between two small batches lies a rest (`pacing.py`) of at least `rest_ms` and at most `age_ms`; `pause_ms` before the
+    next read under load lets the server send more at once; a read of fewer rows than `busy_rows` counts as no load, of
+    fewer than `late_rows` where the rows were committed more than `age_ms` ago. Neither is a bound of memory: records are
+    on their way while a batch is open.
     A database transaction larger than `part_rows_max` or `part_bytes_max` is published in several batches, so that none
     outlasts Kafka's time-out; readers see such a one in parts.
     """
@@ -164,9 +165,10 @@ class Window:
     rows_max: int = 25_000
     bytes_max: int = 24 * 1024 * 1024
     age_ms: float = 60
-    rest_ms: float = 4
+    rest_ms: float = 2
     pause_ms: float = 3
     busy_rows: int = 100
+    late_rows: int = 16
     part_rows_max: int = 100_000
     part_bytes_max: int = 64 * 1024 * 1024
 

@@ -73,6 +73,13 @@ class Agents:
     parking: Parking
     begin_by_agent: dict[str, Begin] = field(default_factory=dict)
 
+    def read(self, headers: Headers, value: bytes | None) -> Read:
+        """Decodes a record; one function for all agents, so that those of one topic have it decoded once."""
+        try:
+            return decode_record(headers, value, self.codec)
+        except Undecodable as error:
+            return error
+
     def send(self, outgoing: list[Outgoing]) -> None:
         """Into the batch's transaction; the record's timestamp is the message's recorded_at."""
         for sent in outgoing:
@@ -153,17 +160,11 @@ def _agent(agents: Agents, name: str, topics: tuple[str, ...], begin: Begin) -> 
     for topic in topics:
         agents.parking.readers.setdefault(topic, []).append(name)
 
-    def read(headers: Headers, value: bytes | None) -> Read:
-        try:
-            return decode_record(headers, value, agents.codec)
-        except Undecodable as error:
-            return error
-
     async def loop(batches: Any) -> None:
         async for batch in batches:
             agents.work(name, batch)
 
-    agents.app.agent(agents.app.topic(*topics, schema=BatchSchema(read, headers=True)), name=name)(loop)
+    agents.app.agent(agents.app.topic(*topics, schema=BatchSchema(agents.read, headers=True)), name=name)(loop)
 
 
 def _reserve_stock(agents: Agents, partition: int) -> Work:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, derive_id, from_rfc3339, to_json, to_rfc3339
@@ -88,6 +91,12 @@ def test_header_and_body_must_agree_on_the_type() -> None:
 def test_a_derived_id_is_the_same_each_time_and_different_at_each_place() -> None:
     assert derive_id("cause", 1, "a") == derive_id("cause", 1, "a")
     assert len({derive_id("cause", 1), derive_id("cause", 2), derive_id("other", 1), derive_id("cause", 1, 2)}) == 4
+
+
+@given(st.text(max_size=50), st.lists(st.one_of(st.integers(), st.text(max_size=20)), max_size=4))
+def test_a_derived_id_is_a_uuid_of_version_5(cause: str, place: list[object]) -> None:
+    space = uuid.UUID("6d5f0c4e-3f9b-5d55-9f0e-5d2d0c7a1b11")
+    assert derive_id(cause, *place) == str(uuid.uuid5(space, "\x1f".join([cause, *map(str, place)])))
 
 
 def test_times_are_utc_with_milliseconds() -> None:

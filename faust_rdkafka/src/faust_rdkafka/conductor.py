@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from confluent_kafka import Message
@@ -24,11 +24,11 @@ class Conductor(FaustConductor):
     _resubscribe_sleep_lock_seconds = 1.0
 
     def decoders(self) -> dict[TP, BatchSchema]:
-        """Whose records can be decoded before they are delivered: those of partitions with one batch channel."""
+        """Whose records can be decoded before they are delivered: those that every batch channel decodes alike."""
         found = {}
         for tp, channels in list(self._tp_index.items()):
-            schemas = [channel.schema for channel in channels if isinstance(channel.schema, BatchSchema)]
-            if len(schemas) == 1:
+            schemas = _batch_schemas(channels)
+            if schemas and _are_alike(schemas):
                 found[tp] = schemas[0]
         return found
 
@@ -37,12 +37,14 @@ class Conductor(FaustConductor):
     ) -> None:
         """Queue one partition's messages to every channel that wants them. `ahead`: their values, decoded before."""
         channels = self._tp_index.get(tp, ())
+        # Another channel may have come since, with a decoder of its own.
+        if ahead is not None and len(channels) > 1 and not _are_alike(_batch_schemas(channels)):
+            ahead = None
         by_record = []
         for channel in channels:
             schema = channel.schema
             if isinstance(schema, BatchSchema):
-                # Another channel may have come since, with a decoder of its own.
-                batch = schema.make(messages, refused, ahead if len(channels) == 1 else None)
+                batch = schema.make(messages, refused, ahead)
                 if batch is not None:
                     delivery = attempt.delivery(tp, messages[-1])
                     channel.queue.put_nowait(Event(self.app, None, batch, None, delivery))
@@ -71,3 +73,12 @@ class Conductor(FaustConductor):
             events.append((channel, Event(app, key, value, dict(delivery.headers), delivery)))
         for channel, event in events:
             channel.queue.put_nowait(event)
+
+
+def _batch_schemas(channels: Iterable[Any]) -> list[BatchSchema]:
+    return [channel.schema for channel in channels if isinstance(channel.schema, BatchSchema)]
+
+
+def _are_alike(schemas: list[BatchSchema]) -> bool:
+    first = schemas[0]
+    return all(schema.decode == first.decode and schema.decodes_headers == first.decodes_headers for schema in schemas)

@@ -47,7 +47,10 @@ def raw_record(message: Message) -> RawRecord:
 
 
 class Batch:
-    """The decoded records of one partition in one transaction, in order; iterating gives the values."""
+    """The decoded records of one partition in one transaction, in order; iterating gives the values.
+
+    Agents that decode a topic alike get the same `values`: nobody changes them.
+    """
 
     def __init__(self, topic: str, partition: int, values: list[Any], messages: list[Message]) -> None:
         self.topic = topic
@@ -90,7 +93,8 @@ class BatchSchema(faust.Schema):
     """Makes a topic deliver one Batch a partition.
 
     `decode` gets the value, or with `headers=True` the headers and the value. What it raises makes the record a dead
-    letter. It is called in the fetch thread beside the agents' work, and in the event loop.
+    letter. It is called in the fetch thread beside the agents' work, and in the event loop; agents of one topic that
+    give the same function share what it gives.
     """
 
     def __init__(self, decode: Callable[..., Any] = orjson.loads, *, headers: bool = False, **options: Any) -> None:
