@@ -48,14 +48,14 @@ class Notes:
         return Report(tuple(self._findings), self.figures)
 
 
-def examine(settings: Settings) -> Report:
-    """All checks. Raises `NothingRuns` when not even an address of Kafka is known; a dead server is a finding."""
+def examine(settings: Settings, prepared_age_s_max: float = PREPARED_AGE_S_MAX) -> Report:
+    """All checks; a transaction prepared for longer than `prepared_age_s_max` is a finding. Raises `NothingRuns` when not even an address of Kafka is known; a dead server is a finding."""
     notes = Notes()
     bootstrap = settings.kafka_bootstrap
     _examine_processes(notes)
     _examine_kafka(bootstrap, notes)
     for service in SERVICES:
-        _if_known(f"{service}_database_url", settings, partial(_examine_database, service), notes)
+        _if_known(f"{service}_database_url", settings, partial(_examine_database, service, prepared_age_s_max), notes)
     _if_known("redis_url", settings, _examine_valkey, notes)
     return notes.report
 
@@ -110,7 +110,7 @@ def _wrong_topic_settings(admin: AdminClient, names: list[str]) -> Iterator[tupl
                 yield resource.name, key, found[key].value, wanted
 
 
-def _examine_database(service: str, url: str, notes: Notes) -> None:
+def _examine_database(service: str, prepared_age_s_max: float, url: str, notes: Notes) -> None:
     asked_at_s = time.time()
     try:
         with psycopg.connect(url, connect_timeout=ASK_WITHIN_S, autocommit=True) as connection:
@@ -121,7 +121,7 @@ def _examine_database(service: str, url: str, notes: Notes) -> None:
                 notes.add("clock", service, f"differs from ours by {apart_s:.1f} s")
             _examine_settings(service, connection, notes)
             _examine_slots(service, connection, notes)
-            _examine_prepared(service, connection, notes)
+            _examine_prepared(service, connection, prepared_age_s_max, notes)
     except psycopg.OperationalError as error:
         notes.add("database", service, f"does not answer: {str(error).strip().splitlines()[-1]}")
 
@@ -152,14 +152,16 @@ def _examine_slots(service: str, connection: psycopg.Connection[Row], notes: Not
             notes.add("slots", f"{service}/{slot}", f"holds back {held_back_mb:.0f} MB of log")
 
 
-def _examine_prepared(service: str, connection: psycopg.Connection[Row], notes: Notes) -> None:
+def _examine_prepared(
+    service: str, connection: psycopg.Connection[Row], prepared_age_s_max: float, notes: Notes
+) -> None:
     found = held(connection)
     notes.figures[f"{service} prepared transactions"] = len(found)
     for each in found:
         notes.figures[f"{service} {each.gid} prepared for s"] = round(each.age_s, 1)
         notes.figures[f"{service} {each.gid} pins MB of log"] = round(each.pinned_mb, 2)
         notes.figures[f"{service} {each.gid} sessions that wait"] = each.sessions_waiting
-        if each.age_s > PREPARED_AGE_S_MAX:
+        if each.age_s > prepared_age_s_max:
             notes.add("two-phase", f"{service}/{each.gid}", each.told)
     if _one(connection, "select to_regclass('two_phase_decisions') is not null"):
         rows = connection.execute(

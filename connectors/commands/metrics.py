@@ -18,4 +18,7 @@ class SinkMetrics:
             "tally_sink_restarts", "Times that positions were read anew, by reason", ["reason"], registry=registry
         )
         self.parked_rows = Gauge("tally_sink_parked_commands", "Commands that wait for their key", registry=registry)
+        self.paused = Gauge(
+            "tally_sink_paused", "1 while as many commands wait as may wait and no others are read", registry=registry
+        )
         self.lag = Gauge("tally_sink_lag_records", "Records not yet worked", ["topic", "partition"], registry=registry)

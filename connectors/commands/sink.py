@@ -56,7 +56,7 @@ class CommandSink:
         # Next offset by partition, as the database has it as far as we know; of commands, and of acts on dead letters.
         self._expected: dict[int, int] = {}
         self._expected_acts: dict[int, int] = {}
-        self._parked_rows = 0
+        self._parked_rows, self._is_full = 0, False
         self._retry_at_s = self._shown_at_s = 0.0
 
     def run(self, stop: Event, health: Health) -> None:
@@ -71,8 +71,7 @@ class CommandSink:
         """One batch, and what falls due between batches."""
         if self.consumer.unplaced:
             self._place()
-        # At the bound what comes next stays in Kafka until parked commands are worked.
-        self.consumer.hold(self._parked_rows >= self._config.parked.rows_max, self._config.topic)
+        self._hold_at_the_bound()
         records = self.consumer.gather(self._config.bounds)
         if commands := [record for record in records if record.topic == self._config.topic]:
             self._work(commands)
@@ -82,6 +81,15 @@ class CommandSink:
             self._retry()
         if time.monotonic() >= self._shown_at_s:
             self._show()
+
+    def _hold_at_the_bound(self) -> None:
+        """At the bound what comes next stays in Kafka until parked commands are worked, or discarded by a person."""
+        is_full = self._parked_rows >= self._config.parked.rows_max
+        self.consumer.hold(is_full, self._config.topic)
+        if is_full and not self._is_full:
+            log.error("paused: as much waits as may wait", topic=self._config.topic, parked=self._parked_rows)
+        self._is_full = is_full
+        self._metrics.paused.set(is_full)
 
     def _place(self) -> None:
         connection, topic = self._connected(), self._config.topic

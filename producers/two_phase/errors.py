@@ -1,5 +1,6 @@
 """Errors of two-phase commit.
 
+NoAnswer                a participant is silent; an OperationalError, as if it were out of reach
 InDoubt                 the decision was asked for and not heard of; recovery settles it, the caller looks again later
 ForceRefused            an operator's act that would break the protocol; nothing was done
 ├── NotPrepared         nothing is known of the transaction
@@ -8,6 +9,16 @@ ForceRefused            an operator's act that would break the protocol; nothing
 """
 
 from __future__ import annotations
+
+import psycopg
+
+
+class NoAnswer(psycopg.OperationalError):
+    """`participant` did not answer within `within_s`, or still owes an answer to an earlier question."""
+
+    def __init__(self, participant: str, within_s: float) -> None:
+        super().__init__(f"{participant} does not answer within {within_s:g} s")
+        self.participant = participant
 
 
 class InDoubt(Exception):

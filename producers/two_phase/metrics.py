@@ -33,11 +33,16 @@ class TwoPhaseMetrics:
         self.blocks_slots = gauge(
             "blocks_slots", "1 while something is prepared: no logical slot can be created", "participant"
         )
+        self.out_of_reach = gauge(
+            "out_of_reach", "1 while a participant does not answer: its other figures are old", "participant"
+        )
         self.damaged = gauge("damaged", "Heuristic damage not dismissed")
         self.settled = Counter("tally_two_phase_settled", "Settled by recovery", ["outcome"], registry=registry)
 
     def show(self, found: Pass) -> None:
         """After each pass; a participant out of reach keeps its last figures."""
+        for name in found.prepared.keys() | set(found.out_of_reach):
+            self.out_of_reach.labels(name).set(name in found.out_of_reach)
         for name, prepared in found.prepared.items():
             self.prepared.labels(name).set(len(prepared))
             self.oldest.labels(name).set(max((each.age_s for each in prepared), default=0.0))
@@ -47,6 +52,7 @@ class TwoPhaseMetrics:
 
     def show_held(self, held: Mapping[str, list[Held]]) -> None:
         """All that is prepared at each participant that answered, strangers' too."""
+        # One that did not answer shows no single transaction: its age would stand still.
         self.age.clear()
         self.holds.clear()
         for name, found in held.items():

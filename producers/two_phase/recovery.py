@@ -7,7 +7,7 @@ A pass
 4. does the same for each that a participant has committed without any decision: an operator's COMMIT PREPARED before
    there was one, or an orders database restored from an older backup; that is damage, and is kept as such;
 5. marks as ended what all participants have answered.
-A participant that is out of reach leaves its transactions open for the next pass.
+A participant that is out of reach, or silent, leaves its transactions open for the next pass and holds no other up.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from threading import Event, Thread
 import psycopg
 import structlog
 
+from producers.two_phase.asking import Bounded
 from producers.two_phase.coordinator import decide, end
 from producers.two_phase.decisions import Decided, Decisions
 from producers.two_phase.identifiers import Identifier, Identity
@@ -32,17 +33,24 @@ log = structlog.get_logger(__name__)
 ABANDONED_AFTER_S = 10.0
 PASS_EVERY_S = 5.0
 ALARM_AFTER_S = 30.0
+# A participant answers within milliseconds; one that is silent for so long is passed over. Even with both databases
+# silent once a pass stays within what we promise.
+ANSWER_WITHIN_S = 5.0
 # How far back a pass looks for commits that nobody decided.
 LOOK_BACK_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """When a prepared transaction without a decision is taken for abandoned, how often to look, when to alarm."""
+    """When a prepared transaction without a decision is taken for abandoned, how often to look, when to alarm.
+
+    `answer_within_s` is how long one question to a participant may take.
+    """
 
     abandoned_after_s: float = ABANDONED_AFTER_S
     pass_every_s: float = PASS_EVERY_S
     alarm_after_s: float = ALARM_AFTER_S
+    answer_within_s: float = ANSWER_WITHIN_S
 
 
 @dataclass(slots=True)
@@ -70,8 +78,10 @@ class Recovery:
         bounds: Bounds | None = None,
         on_pass: Callable[[Pass], None] = lambda _: None,
     ) -> None:
-        self._owner, self._decisions, self._participants = owner, decisions, participants
+        self._owner, self._decisions = owner, decisions
         self._bounds, self._on_pass = bounds or Bounds(), on_pass
+        within_s = self._bounds.answer_within_s
+        self._participants = {name: Bounded(there, within_s) for name, there in participants.items()}
         self._stop, self._thread = Event(), Thread(target=self._loop, name="two-phase-recovery", daemon=True)
 
     def start(self) -> None:
@@ -92,7 +102,8 @@ class Recovery:
         for name, participant in self._participants.items():
             try:
                 found.prepared[name] = participant.prepared()
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as error:
+                log.warning("out of reach", participant=name, error=type(error).__name__)
                 found.out_of_reach.append(name)
                 continue
             for prepared in found.prepared[name]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -15,7 +15,8 @@ from producers.two_phase.decisions import Decisions
 from producers.two_phase.identifiers import Identity
 from producers.two_phase.metrics import TwoPhaseMetrics
 from producers.two_phase.postgres import PostgresParticipant
-from producers.two_phase.recovery import ALARM_AFTER_S, Pass, Recovery
+from producers.two_phase.recovery import Recovery
+from producers.two_phase.watching import Watch
 from producers.wallets.pivot import AT_ONCE_MAX, ORDERS_DATABASE, PAYMENTS_DATABASE, WalletPivot
 from schemas.codec import Codec
 
@@ -47,7 +48,7 @@ def wallet_orders(
         owner = _begin_life(decisions, coordinator, stopping)
         if owner is None:
             return
-        recovery = Recovery(owner, decisions, participants, on_pass=lambda found: _show(found, participants, metrics))
+        recovery = Recovery(owner, decisions, participants, on_pass=Watch(participants, metrics))
         pivot = WalletPivot(orders, Coordinator(owner, decisions, participants), codec)
         recovery.start()
         pivot.start()
@@ -64,18 +65,6 @@ def wallet_orders(
         thread.join(STOP_WITHIN_S)
         orders.close()
         payments.close()
-
-
-def _show(found: Pass, participants: Mapping[str, PostgresParticipant], metrics: TwoPhaseMetrics) -> None:
-    metrics.show(found)
-    held = {name: participants[name].held() for name in found.prepared}
-    metrics.show_held(held)
-    for name, each in ((name, each) for name, all_ in held.items() for each in all_):
-        # Recovery tells of ours; a stranger's it does not touch, and it pins and blocks as much.
-        if each.identifier is None and each.age_s >= ALARM_AFTER_S:
-            log.error(
-                "a stranger's transaction is prepared for too long", participant=name, gid=each.gid, told=each.told
-            )
 
 
 def _begin_life(decisions: Decisions, coordinator: str, stopping: threading.Event) -> Identity | None:

@@ -23,7 +23,7 @@ class WorkerMetrics(Collector):
 
     def __init__(self, agents: Agents, waiters: Waiters) -> None:
         self._app, self._tables, self._listed = agents.app, agents.tables, agents.sagas
-        self._waiters = waiters
+        self._waiters, self._parking = waiters, agents.parking
 
     def collect(self) -> Iterator[Metric]:
         """All metrics of this worker."""
@@ -70,6 +70,11 @@ class WorkerMetrics(Collector):
         fullest = GaugeMetricFamily("tally_worker_fullest_lane_records", "records in the fullest of these keys")
         fullest.add_metric([], max(heads, default=0))
         yield fullest
+        paused = GaugeMetricFamily(
+            "tally_worker_paused_partitions", "topic partitions that are not read: a lane of theirs is full"
+        )
+        paused.add_metric([], len(self._parking.held))
+        yield paused
 
 
 def registry(metrics: WorkerMetrics) -> CollectorRegistry:

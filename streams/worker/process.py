@@ -75,10 +75,12 @@ class FolderUnusable(Exception):
         super().__init__(f"cannot keep tables in {folder}: {error.strerror or error}")
 
 
-async def work(settings: WorkerSettings, clock: Callable[[], datetime] = now, codec: Codec = CODEC) -> int:
+async def work(
+    settings: WorkerSettings, clock: Callable[[], datetime] = now, codec: Codec = CODEC, make_app: type[App] = App
+) -> int:
     """Runs the worker to its end; gives the exit code (70: a fatal error, start it again).
 
-    Raises FolderUnusable, and PortTaken of `streams.worker.web`.
+    `make_app` may be an App that ends at named steps, for tests. Raises FolderUnusable, and PortTaken of `streams.worker.web`.
     """
     gc.set_threshold(*GC_THRESHOLDS)
     try:
@@ -86,7 +88,7 @@ async def work(settings: WorkerSettings, clock: Callable[[], datetime] = now, co
     except OSError as error:
         raise FolderUnusable(settings.folder, error) from error
     agents: Agents
-    app = App(
+    app = make_app(
         APP_ID,
         broker=f"rdkafka://{settings.kafka_bootstrap}",
         instance=settings.name,

@@ -307,11 +307,12 @@ class Services(threading.Thread):
         while not self._ended.is_set():
             for record in consumer.consume(500, 0.05):
                 if not record.error():
-                    self._act(decode_record(record.headers(), record.value(), CODEC))
+                    self.act(decode_record(record.headers(), record.value(), CODEC))
             self.log.producer.poll(0)
         consumer.close()
 
-    def _act(self, command: Message) -> None:
+    def act(self, command: Message) -> None:
+        """Does a command and answers it."""
         id_, order_id = command.envelope.id, command.envelope.subject
         is_payment = command.envelope.aggregatetype == "payments"
         if order_id not in self.status or (is_payment and order_id in self.silent):

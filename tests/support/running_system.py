@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from confluent_kafka import Producer
 
 TALLY = Path(sys.executable).parent / "tally"
 # Between two looks at something that another process brings about.
 LOOK_AGAIN_S = 0.05
+READY_WITHIN_S = 120.0
+STOPPED_WITHIN_S = 60.0
 
 
 class Running:
@@ -88,6 +94,47 @@ class Running:
     def wait_status(self, order_id: str, *wanted: str, within_s: float = 30) -> dict[str, Any]:
         wait_for(lambda: self.status_of(order_id)["status"] in wanted, within_s, f"{order_id} to be {wanted}")
         return self.status_of(order_id)
+
+
+@contextmanager
+def started(
+    session: pytest.Session,
+    command: Callable[[Path], list[str]],
+    environment: Callable[[Path], dict[str, str]] = lambda _: {},
+) -> Iterator[Running]:
+    """A system on fresh data, ready, until the block ends; data and logs are kept when a test of the session failed.
+
+    Both are asked with the data directory; `environment` is added to ours without its settings.
+    """
+    # Not pytest's folder: it is closed to all but us, and PostgreSQL, which is not started as root, must enter.
+    data_dir = Path(tempfile.mkdtemp(prefix="tally-system-"))
+    data_dir.chmod(0o755)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TALLY_")}
+    with (data_dir / "dev.log").open("wb") as log:
+        process = subprocess.Popen(
+            command(data_dir),
+            env=inherited | environment(data_dir),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_for(
+            lambda: (data_dir / "endpoints.json").exists() or process.poll() is not None, READY_WITHIN_S, "the system"
+        )
+        assert process.poll() is None, (data_dir / "dev.log").read_text()
+        yield Running(data_dir, process)
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(STOPPED_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if session.testsfailed:
+            print(f"data and logs are kept in {data_dir}")
+        else:
+            shutil.rmtree(data_dir)
 
 
 def wait_for(condition: Callable[[], bool], within_s: float, what: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -56,6 +57,18 @@ class OwnServer:
         self.server.kill()
         self.restart()
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Its kernel still accepts and acknowledges, and nobody answers, as where a machine's disk hangs."""
+        pids = _family(self.server.pid)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def emptied(self, service: str) -> ServiceDatabase:
         """The database of a service, without rows."""
         return emptied(service, self.databases[service])
@@ -93,11 +106,11 @@ class Pair:
     def recovery(self) -> Recovery:
         return Recovery(self.decisions.begin_life("test"), self.decisions, self.participants, AT_ONCE)
 
-    def start(self, step: str, signal: int, *, is_refused: bool = False) -> tuple[subprocess.Popen[str], str]:
+    def start(self, step: str, number: int, *, is_refused: bool = False) -> tuple[subprocess.Popen[str], str]:
         """A coordinator that sends itself a signal at a step; the process and the id of the row that it writes."""
         id_ = str(uuid.uuid4())
         task = {"orders_url": self.orders_url, "payments_url": self.payments_url, "id": id_}
-        task |= {"step": step, "signal": int(signal), "is_refused": is_refused}
+        task |= {"step": step, "signal": int(number), "is_refused": is_refused}
         script = Path(__file__).with_name("two_phase_coordinator.py")
         process = subprocess.Popen([sys.executable, str(script), json.dumps(task)], stdout=subprocess.PIPE, text=True)
         self.processes.append(process)
@@ -148,6 +161,12 @@ def ending(pair: Pair) -> Iterator[Pair]:
 def until_stopped(process: subprocess.Popen[str]) -> None:
     """Waits until a process has stopped itself."""
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *map(int, children)]
 
 
 def _has(pool: Pool, id_: str) -> bool:

@@ -50,17 +50,25 @@ def test_a_slot_that_nobody_reads_is_a_finding(kafka: str, postgres: PostgresHos
     assert f"orders/{slot}" in {finding.place for finding in report.findings if finding.check == "slots"}
 
 
-def test_a_prepared_transaction_is_a_figure_with_its_age(kafka: str, database: str, valkey: str) -> None:
+def test_a_prepared_transaction_is_a_figure_with_its_age_and_a_finding_that_tells_what_it_blocks_once_it_is_old(
+    kafka: str, database: str, valkey: str
+) -> None:
     gid = f"left-{uuid.uuid4().hex[:8]}"
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("begin")
         connection.execute("create table held (id int)")
+        connection.execute("begin")
+        connection.execute("insert into held values (1)")
         connection.execute(f"prepare transaction '{gid}'")
         try:
-            report = examine(settings(kafka, database, valkey))
+            report = examine(settings(kafka, database, valkey), prepared_age_s_max=0)
+            young = examine(settings(kafka, database, valkey))
         finally:
             connection.execute(f"rollback prepared '{gid}'")
     assert report.figures["orders prepared transactions"] == 1
     assert {f"orders {gid} {what}" for what in ("prepared for s", "pins MB of log", "sessions that wait")} <= set(
         report.figures
     )
+    told = {finding.place: finding.message for finding in report.findings if finding.check == "two-phase"}
+    for what in ("holds rows of held", "session(s) wait", "of log are pinned", "no logical slot can be created"):
+        assert what in told[f"orders/{gid}"]
+    assert "two-phase" not in {finding.check for finding in young.findings}

@@ -1,9 +1,11 @@
 """Sagas declared as data, and the engine that runs any of them.
 
-A saga of your own takes three things; the order saga (`streams.sagas.steps`, `order`, `state`) is the example to copy.
+A saga of your own takes three things; `docs/sagas.md` has a small one that runs, and the order saga
+(`streams.sagas.steps`, `order`, `state`) is the large example.
 
 1. A state: a frozen dataclass that extends `SagaState` with what your commands need, and a `verdict`: what the
-   aggregate that decides about the end (the arbiter) has said so far. Have none: leave UNDECIDED.
+   aggregate that decides about the end (the arbiter) has said so far. Have none: leave UNDECIDED, and the answer to
+   `give_up` ends it.
 2. A `Declaration`: steps in the order in which they are taken. A COMPENSATABLE step names the compensation that undoes
    it, which must be harmless when it comes late, twice or before its step. After the PIVOT nothing is undone unless the
    arbiter says so; what follows is RETRIABLE. `give_up` names the compensation that asks the arbiter to give up.

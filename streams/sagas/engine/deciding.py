@@ -166,7 +166,7 @@ def go_on(draft: Draft[S]) -> None:
     saga = draft.saga
     if saga.status is Status.COMPENSATING:
         _end_compensation(draft)
-    elif saga.verdict is Verdict.GIVEN_UP:
+    elif _is_given_up(draft.declaration, saga):
         if saga.outcome is None or saga.outcome != saga.given_up_as:
             arbitrated = TIMED_OUT if saga.attempts_of(draft.declaration.give_up) else saga.given_up_as
             _compensate(draft, saga.reason or arbitrated)
@@ -221,7 +221,7 @@ def _compensate(draft: Draft[S], reason: str) -> None:
     saga, declaration = draft.saga, draft.declaration
     taken = [step for step in declaration.steps if saga.attempts_of(step.name) and not _had_no_effect(saga, step)]
     needed = {step.compensation for step in taken}
-    if saga.verdict is not Verdict.GIVEN_UP:
+    if not _is_given_up(declaration, saga):
         # An affair that a person let stand meanwhile refuses it: then the saga is shown as stuck.
         needed.add(declaration.give_up)
     for step in declaration.compensations:
@@ -236,5 +236,13 @@ def _had_no_effect(saga: S, step: Step[S]) -> bool:
 
 def _end_compensation(draft: Draft[S]) -> None:
     saga = draft.saga
-    if saga.verdict is Verdict.GIVEN_UP and not saga.awaited:
+    if _is_given_up(draft.declaration, saga) and not saga.awaited:
         draft.say(SagaEnded(saga.given_up_as, saga.reason))
+
+
+def _is_given_up(declaration: Declaration[S], saga: S) -> bool:
+    """What the arbiter says; where there is none, the answer to the wish to give up is the end."""
+    if saga.verdict is not Verdict.UNDECIDED:
+        return saga.verdict is Verdict.GIVEN_UP
+    name = declaration.give_up
+    return bool(saga.attempts_of(name)) and not saga.awaits(name) and not saga.refusals_of(name)

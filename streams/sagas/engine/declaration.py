@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from schemas.messages import wire_type
+from schemas.messages import SagaStarted, wire_type
 from streams.sagas.engine.state import NO_LINE, SagaState
 
 S = TypeVar("S", bound=SagaState)
@@ -125,7 +125,8 @@ class Declaration(Generic[S]):
     themselves where they recur.
     `compensations` are sent in their order, which is the reverse of the steps', and all at once: each is fenced at
     its participant and none looks at another. `moved` folds into the user's own fields what an event means for them;
-    it is called after the engine's fold. `deadline` bounds the way to the pivot.
+    it is called after the engine's fold. `deadline` bounds the way to the pivot. `started` is the class of the event
+    that begins a saga: yours carries what your commands need, and `ends_by`.
     """
 
     name: str
@@ -136,6 +137,7 @@ class Declaration(Generic[S]):
     give_up: str
     moved: Callable[[S, Any], S]
     afterwards: tuple[Step[S], ...] = ()
+    started: type = SagaStarted
     by_name: dict[str, Step[S]] = field(init=False)
     by_command_type: dict[str, Step[S]] = field(init=False)
 

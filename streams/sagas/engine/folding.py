@@ -10,7 +10,6 @@ from schemas.messages import (
     SagaCompensationStarted,
     SagaEnded,
     SagaRetryScheduled,
-    SagaStarted,
     SagaStatusAsked,
     SagaStepAnswered,
     SagaStepStarted,
@@ -31,7 +30,7 @@ def evolve(declaration: Declaration[S], saga: S, event: Message) -> S:
 def stamp(saga: S, events: list[Message]) -> S:
     """A state to which the bodies of `events` were applied, with what only their envelopes tell."""
     first, version = events[0].envelope, events[-1].envelope.version or 0
-    if not isinstance(events[0].body, SagaStarted):
+    if saga.saga_id:
         return replace(saga, version=version)
     return replace(
         saga,
@@ -45,7 +44,7 @@ def stamp(saga: S, events: list[Message]) -> S:
 def apply(declaration: Declaration[S], saga: S, event: Any) -> S:
     """As `evolve`, without what only the envelope tells."""
     match event:
-        case SagaStarted():
+        case _ if isinstance(event, declaration.started):
             saga = replace(saga, status=Status.RUNNING, due=((WHOLE, event.ends_by),))
         case SagaStepStarted():
             saga = _apply_start(declaration, saga, event)

@@ -74,10 +74,10 @@ def test_a_command_that_cannot_be_read_waits_alone(place: Any) -> None:
     place.until(lambda: place.letters() == {}, "it is gone")
 
 
-def test_at_the_bound_the_sink_pauses_and_still_hears_of_acts(place: Any) -> None:
+def test_at_the_bound_the_sink_pauses_with_an_alarm_and_still_hears_of_acts(place: Any) -> None:
     place.start(rows_max=3)
     place.send([("poison-1", seq) for seq in range(3)])
-    place.until(lambda: "holds" in place.processes[0].log.read_text(), "the sink pauses")
+    place.until(lambda: "paused: as much waits as may wait" in place.processes[0].log.read_text(), "the sink's alarm")
     place.send([("order-1", 0)])
     place.ask("insert into busy values ('mended')")
     place.act(ActOnDeadLetters(REDRIVE, "tests", "the fix is deployed"))

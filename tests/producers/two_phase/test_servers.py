@@ -1,4 +1,4 @@
-"""A participant's server that crashes, is away for a while, or comes back from an older backup."""
+"""A participant's server that crashes, is away for a while, is silent, or comes back from an older backup."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import signal
 import subprocess
 
 import pytest
+from running_system import wait_for
 from two_phase_pair import Apart
+
+from producers.two_phase.participant import Outcome
+from producers.two_phase.recovery import Bounds, Recovery
+
+HASTY = Bounds(abandoned_after_s=0.0, answer_within_s=0.5)
 
 
 @pytest.mark.parametrize("step", ["after prepare payments", "after decision", "after commit orders"])
@@ -35,6 +41,27 @@ def test_a_participant_out_of_reach_keeps_the_transaction_open_until_it_is_back(
     recovery.run_pass()
     assert pair.decisions.open() == []
     assert pair.there(id_) == (True, True)
+
+
+def test_a_server_that_is_connected_and_silent_holds_up_nobody_else(apart: Apart) -> None:
+    pair = apart.pair
+    process, id_ = pair.start("before decision", signal.SIGKILL)
+    process.wait(30)
+    recovery = Recovery(pair.decisions.begin_life("test"), pair.decisions, pair.participants, HASTY)
+    # It has a connection that was good a moment ago.
+    assert len(pair.participants["payments"].prepared()) == 1
+    with apart.own.frozen():
+        found = recovery.run_pass()
+        assert found.out_of_reach == ["payments"]
+        assert pair.participants["orders"].prepared() == []
+        (decision,) = pair.decisions.open()
+        assert decision.outcome is Outcome.ABORT
+        assert recovery.run_pass().out_of_reach == ["payments"]
+    wait_for(lambda: not recovery.run_pass().out_of_reach, 30, "payments to answer again")
+    recovery.run_pass()
+    assert pair.prepared() == []
+    assert pair.decisions.open() == []
+    assert pair.there(id_) == (False, False)
 
 
 def test_a_participant_restored_from_an_older_backup_is_told_as_damage(apart: Apart) -> None:

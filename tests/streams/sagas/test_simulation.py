@@ -69,6 +69,8 @@ LOSABLE = frozenset({INVENTORY_COMMANDS, ORDERS_COMMANDS, PAYMENTS_COMMANDS, SAG
 # A run that failed once is a line here, for ever; the first stands for the form.
 REGRESSIONS: tuple[int, ...] = (3, 303784860)
 RUNS = int(os.environ.get("TALLY_SIMULATION_RUNS", "500"))
+# A soak run, in pieces that each end well within a test's time and that two processes can share.
+SOAK_PIECE_RUNS, SOAK_PIECES = 500, 20
 
 
 @dataclass
@@ -409,14 +411,31 @@ def test_a_run_that_failed_once(seed: int, lossy: bool) -> None:
     _check_units(world)
 
 
-@pytest.mark.parametrize("kind", [World, ChoreographedWorld])
-def test_every_order_ends_and_the_stock_balances_whatever_happens_in_between(kind: type[World]) -> None:
-    seed_of_seeds = int(os.environ.get("TALLY_SIMULATION_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
+def _seed_of_seeds() -> int:
+    """As given, so that a run can be had again; else one that nobody has tried."""
+    return int(os.environ.get("TALLY_SIMULATION_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
+
+
+@dataclass
+class Told:
+    """What came of many runs."""
+
+    outcomes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    lost: int = 0
+
+    def add(self, world: World) -> None:
+        """One more run."""
+        self.lost += world.lost
+        for status, _version in world.orders.values():
+            self.outcomes[status] += 1
+        self.outcomes["short"] += len(world.cancelled_for)
+        self.outcomes["returned"] += sum(map(len, world.returned.values()))
+
+
+def _run_many(kind: type[World], seed_of_seeds: int, runs: int) -> Told:
+    """Runs under seeds that follow from one, each checked; every second one loses messages."""
     print(f"TALLY_SIMULATION_SEED={seed_of_seeds}")
-    seeds = random.Random(seed_of_seeds)
-    outcomes: dict[str, int] = defaultdict(int)
-    lost = 0
-    runs = RUNS if kind is World else RUNS // 4
+    seeds, told = random.Random(seed_of_seeds), Told()
     for number in range(runs):
         seed, lossy = seeds.randrange(1 << 30), number % 2 == 1
         try:
@@ -427,25 +446,28 @@ def test_every_order_ends_and_the_stock_balances_whatever_happens_in_between(kin
             raise AssertionError(
                 f"{kind.__name__}, seed {seed}, lossy {lossy} (of {seed_of_seeds}): {error}"
             ) from error
-        lost += world.lost
-        for status, _version in world.orders.values():
-            outcomes[status] += 1
-        outcomes["short"] += len(world.cancelled_for)
-        outcomes["returned"] += sum(map(len, world.returned.values()))
+        told.add(world)
+    return told
+
+
+@pytest.mark.parametrize("kind", [World, ChoreographedWorld])
+def test_every_order_ends_and_the_stock_balances_whatever_happens_in_between(kind: type[World]) -> None:
+    runs = RUNS if kind is World else RUNS // 4
+    told = _run_many(kind, _seed_of_seeds(), runs)
     # A simulation in which something never happens shows nothing about it.
-    assert set(outcomes) >= {"CONFIRMED", "REJECTED", "CANCELLED", "SHIPPED"}
-    assert lost > runs
-    assert bool(outcomes["returned"]) is kind.takes_back
-    assert outcomes["short"]
+    assert set(told.outcomes) >= {"CONFIRMED", "REJECTED", "CANCELLED", "SHIPPED"}
+    assert told.lost > runs
+    assert bool(told.outcomes["returned"]) is kind.takes_back
+    assert told.outcomes["short"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [World, ChoreographedWorld])
-def test_ten_thousand_more_runs(kind: type[World]) -> None:
-    seeds = random.Random(7)
-    for number in range(10_000):
-        seed, lossy = seeds.randrange(1 << 30), number % 2 == 1
-        print(f"seed {seed}, lossy {lossy}")
-        world = run(seed, lossy, kind)
-        _check(world)
-        _check_units(world)
+@pytest.mark.parametrize("piece", range(SOAK_PIECES))
+def test_ten_thousand_runs_under_seeds_that_nobody_has_tried(piece: int) -> None:
+    _run_many(World, _seed_of_seeds() + piece, SOAK_PIECE_RUNS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("piece", range(SOAK_PIECES // 4))
+def test_a_quarter_of_that_without_an_orchestrator(piece: int) -> None:
+    _run_many(ChoreographedWorld, _seed_of_seeds() + piece, SOAK_PIECE_RUNS)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from faust_rdkafka import RawRecord
 from schemas.codec import AvroCodec
@@ -148,12 +149,14 @@ def test_a_long_lane_goes_on_in_further_transactions(act: str, named: bool) -> N
         assert worker.handled == list(range(named and act == "DISCARD", count))
 
 
-def test_a_full_lane_pauses_its_partition_until_it_is_redriven() -> None:
+def test_a_full_lane_pauses_its_partition_with_an_alarm_until_it_is_redriven() -> None:
     worker = Worker()
     for offset in range(PAUSES_AT - 1):
         worker.fail(offset)
     assert worker.held == frozenset()
-    worker.fail(PAUSES_AT)
+    with capture_logs() as logs:
+        worker.fail(PAUSES_AT)
+    assert ("paused: as much waits in a lane as may wait", "error") in {(e["event"], e["log_level"]) for e in logs}
     assert {(tp.topic, tp.partition) for tp in worker.held} == {(ORDERS_EVENTS, 0)}
     before = dict(worker.rows)
     worker.act("DISCARD")
