@@ -21,6 +21,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import psycopg
+
 from producers.store.connections import PoolSize, open_pool
 from producers.store.migrating import migrate
 from schemas.envelope import new_id
@@ -67,18 +69,20 @@ def theirs(url: str) -> tuple[Write, Callable[[], None]]:
             self.status = "CONFIRMED"
 
     parts = urlsplit(url)
-    application = Application(
-        env={
-            "PERSISTENCE_MODULE": "eventsourcing.postgres",
-            "POSTGRES_DBNAME": parts.path[1:],
-            "POSTGRES_HOST": str(parts.hostname),
-            "POSTGRES_PORT": str(parts.port),
-            "POSTGRES_USER": str(parts.username),
-            "POSTGRES_PASSWORD": unquote(parts.password or ""),
-            "POSTGRES_POOL_SIZE": "1",
-            "POSTGRES_MAX_OVERFLOW": "1",
-        }
-    )
+    environment = {
+        "PERSISTENCE_MODULE": "eventsourcing.postgres",
+        "POSTGRES_DBNAME": parts.path[1:],
+        "POSTGRES_HOST": str(parts.hostname),
+        "POSTGRES_PORT": str(parts.port),
+        "POSTGRES_USER": str(parts.username),
+        "POSTGRES_PASSWORD": unquote(parts.password or ""),
+        "POSTGRES_POOL_SIZE": "1",
+        "POSTGRES_MAX_OVERFLOW": "1",
+    }
+    with psycopg.connect(url) as connection:
+        # It makes its tables when it begins; two that begin at once fail.
+        connection.execute("select pg_advisory_xact_lock(1)")
+        application = Application(env=environment)
     at: dict[str, Order] = {}
 
     def write(number: int) -> None:

@@ -108,6 +108,11 @@ class MemoryEventStore:
         finally:
             self.commands_in_hand.difference_update(begun)
 
+    def append(self, append: Append) -> None:
+        """See `EventStore.append`."""
+        with self.transaction() as unit:
+            unit.append(append)
+
     def read(
         self, aggregatetype: str, aggregate_id: str, from_version: int = 1, to_version: int | None = None
     ) -> list[Message]:

@@ -132,6 +132,9 @@ class EventStore(Protocol):
     def transaction(self) -> AbstractContextManager[UnitOfWork]:
         """A unit of work that is kept when the block ends, and forgotten when it raises. Raises Busy."""
 
+    def append(self, append: Append) -> None:
+        """As `UnitOfWork.append`, in a transaction of its own. Raises Conflict, Busy."""
+
     def read(
         self, aggregatetype: str, aggregate_id: str, from_version: int = 1, to_version: int | None = None
     ) -> list[Message]:
