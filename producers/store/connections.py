@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import ConnectionPool
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -76,6 +78,7 @@ def open_pool(url: str, name: str, size: PoolSize | None = None) -> Pool:
         timeout=POOL_WAIT_S,
         reconnect_timeout=RECONNECT_S,
         name=name,
+        configure=_configure,
         check=_check,
         open=False,
     )
@@ -93,6 +96,12 @@ def each_alone(pool: Pool) -> Iterator[Connection]:
         finally:
             if not connection.closed:
                 connection.autocommit = False
+
+
+def _configure(connection: Connection) -> None:
+    """Snapshots and answers are read and written at each command; the standard library's JSON takes several times as long."""
+    set_json_dumps(orjson.dumps, connection)
+    set_json_loads(orjson.loads, connection)
 
 
 def _check(connection: Connection) -> None:

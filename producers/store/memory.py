@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
@@ -112,6 +112,17 @@ class MemoryEventStore:
         """See `EventStore.append`."""
         with self.transaction() as unit:
             unit.append(append)
+
+    def append_behind(
+        self, aggregatetype: str, aggregate_id: str, expected_version: int, make: Callable[[Head], Append]
+    ) -> Append:
+        """See `EventStore.append_behind`."""
+        head = self.find_head(aggregatetype, aggregate_id)
+        if head.version != expected_version:
+            raise Conflict(aggregatetype, aggregate_id, expected_version)
+        append = make(head)
+        self.append(append)
+        return append
 
     def read(
         self, aggregatetype: str, aggregate_id: str, from_version: int = 1, to_version: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC
 from operator import attrgetter
@@ -156,15 +156,32 @@ class PostgresEventStore:
 
     def append(self, append: Append) -> None:
         """See `EventStore.append`."""
-        if len(append.events) > EVENTS_MAX:
-            with self.transaction() as unit:
-                unit.append(append)
-            return
         with each_alone(self._pool) as connection:
-            try:
+            self._append(connection, append)
+
+    def append_behind(
+        self, aggregatetype: str, aggregate_id: str, expected_version: int, make: Callable[[Head], Append]
+    ) -> Append:
+        """See `EventStore.append_behind`."""
+        with each_alone(self._pool) as connection:
+            # A new aggregate has no head to load; should it have one after all, the append conflicts.
+            new = Head(aggregatetype, aggregate_id)
+            head = find_head(connection, aggregatetype, aggregate_id) if expected_version else new
+            if head.version != expected_version:
+                raise Conflict(aggregatetype, aggregate_id, expected_version)
+            append = make(head)
+            self._append(connection, append)
+            return append
+
+    def _append(self, connection: Connection, append: Append) -> None:
+        try:
+            if len(append.events) <= EVENTS_MAX:
                 append_alone(connection, append, self._codec)
-            except psycopg.errors.LockNotAvailable as held:
-                raise Busy(self._pool.name) from held
+                return
+            with connection.transaction():
+                PostgresUnit(connection, self._codec).append(append)
+        except psycopg.errors.LockNotAvailable as held:
+            raise Busy(self._pool.name) from held
 
     def read(
         self, aggregatetype: str, aggregate_id: str, from_version: int = 1, to_version: int | None = None

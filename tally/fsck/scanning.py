@@ -90,6 +90,7 @@ class Scan:
         self._codec, self._partition, self._kept = codec, partition, kept
         self._histories: dict[Key, _History] = {}
         self._states: dict[Key, Any] = {}
+        self._strangers: set[Key] = set()
         self._rows = (
             None if kept.rows is None else Rows(kept.rows, lambda place, what: self._say(TABLES_AGREE, place, what))
         )
@@ -127,7 +128,7 @@ class Scan:
         of = f"{envelope.aggregatetype}/{envelope.subject}"
         if record.key != envelope.subject.encode() or record.topic != f"{envelope.aggregatetype}.events":
             self._say("keys-are-subjects", place, f"holds an event of {of} under another key or topic")
-        elif partition_of(envelope.subject.encode(), PARTITIONS) != record.partition:
+        elif not self._belongs(envelope, record):
             self._say("keys-are-subjects", place, f"{of} does not belong into this partition")
         if envelope.version is None or envelope.version < 1:
             self._say("versions-are-dense", place, f"an event of {of} without a version")
@@ -153,6 +154,15 @@ class Scan:
                 told = f"the index holds {there.events} events, the topic {here.events} before offset {here.until}"
                 self._say("index-agrees", place, told if here.events != there.events else f"{told}; they differ")
         return self.findings
+
+    def _belongs(self, envelope: Envelope, record: Record) -> bool:
+        """Whether the record lies where its key hashes to; for a history that was seen here it is known already."""
+        key = (envelope.aggregatetype, envelope.subject)
+        if record.partition != self._partition or key not in self._histories:
+            if partition_of(envelope.subject.encode(), PARTITIONS) == record.partition:
+                return True
+            self._strangers.add(key)
+        return key not in self._strangers
 
     def _add_up(self, record: Record) -> None:
         """As the index does it: undecoded, and of two events under one version the first."""

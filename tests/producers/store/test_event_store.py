@@ -17,7 +17,7 @@ from producers.store.appending import EVENTS_MAX
 from producers.store.connections import Pool
 from producers.store.deciding import EXPIRED, HORIZON, Loaded, append_of, handle, handle_with_retries, load, record
 from producers.store.memory import MemoryEventStore
-from producers.store.port import Answer, Append, EventStore, UnitOfWork
+from producers.store.port import Answer, Append, EventStore, Head, UnitOfWork
 from producers.store.postgres import PostgresEventStore
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, derive_id, new_id
@@ -180,6 +180,21 @@ def test_an_append_needs_no_unit_of_work(store: EventStore, order_id: str, more:
     assert [type(event.body) for event in history] == [OrderCreated, *[OrderConfirmed] * (2 * more + 1)]
     assert (head.version, head.recorded_at) == (2 * more + 2, history[-1].envelope.recorded_at)
     assert ORDERS.state_of(head).status == "CONFIRMED"
+
+
+def test_an_append_is_made_of_the_head_that_it_expects(store: EventStore, order_id: str) -> None:
+    def make(*bodies: object) -> Callable[[Head], Append]:
+        cause = command(CREATE, order_id)
+        return lambda head: append_of(ORDERS, Loaded(head, ORDERS.state_of(head)), bodies, cause)
+
+    store.append_behind("orders", order_id, 0, make(CREATED))
+    many = store.append_behind("orders", order_id, 1, make(*[OrderConfirmed()] * (EVENTS_MAX + 1)))
+    assert store.read("orders", order_id)[1:] == list(many.events)
+    assert ORDERS.state_of(store.find_head("orders", order_id)).customer_id == "guest"
+    for expected in (0, 1, EVENTS_MAX + 3):
+        with pytest.raises(Conflict):
+            store.append_behind("orders", order_id, expected, make(OrderConfirmed()))
+    assert store.find_head("orders", order_id).version == EVENTS_MAX + 2
 
 
 @pytest.mark.parametrize("ahead", [0, 1])
