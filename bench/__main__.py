@@ -10,6 +10,7 @@ import sys
 BENCHMARKS = {
     "codec": "bench.codec",
     "append": "bench.append",
+    "fsck": "bench.fsck",
     "headers": "bench.headers",
     "histories": "bench.histories",
     "idle": "bench.idle",

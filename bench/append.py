@@ -3,8 +3,10 @@
 `python -m bench.append [--events N] [--rounds N]`
 Each writer is a process with aggregates of its own; every append is one event and one commit that waits for the disk.
 Both sides check the version: ours by the head row, pyeventsourcing by its primary key and its table lock.
-Ours also writes the snapshot and an outbox row that a connector carries to Kafka. Ratios first: the machine decides the
-rest. "peer absent" where the package `eventsourcing` is not installed.
+Ours also writes the snapshot and an outbox row that a connector carries to Kafka; `commands` is what the orders service
+does for a request: ours with a decision, an id that counts once and an answer that is kept. A writer has one connection.
+Ours loads the head row before each append but the first; pyeventsourcing keeps the aggregate in memory and loads nothing.
+Ratios first: the machine decides the rest. "peer absent" where the package `eventsourcing` is not installed.
 """
 
 from __future__ import annotations
@@ -21,10 +23,27 @@ from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import psycopg
+
+from producers.orders.aggregate import ORDERS
 from producers.store.connections import PoolSize, open_pool
+from producers.store.deciding import handle_with_retries
 from producers.store.migrating import migrate
-from schemas.envelope import new_id
-from schemas.messages import OrderConfirmed, OrderCreated, OrderLine
+from producers.store.port import OUTCOME_DONE
+from producers.store.postgres import PostgresEventStore
+from schemas.codec import AvroCodec
+from schemas.envelope import Envelope, Message, new_id, now
+from schemas.messages import (
+    ConfirmOrder,
+    CreateOrder,
+    LineToReturn,
+    OrderConfirmed,
+    OrderCreated,
+    OrderLine,
+    ReturnOrderLines,
+    ShipOrder,
+    wire_type,
+)
 from tally.event_store import EventStore
 from tally.local.databases import ServiceDatabase
 from tally.local.postgres import Postgres
@@ -32,7 +51,15 @@ from tally.local.postgres import Postgres
 WRITERS = (1, 8)
 # A history's length, after which a writer begins the next aggregate.
 EVENTS_AN_AGGREGATE = 10
-CREATED = OrderCreated("guest", "GBP", (OrderLine(1, "85123A", 6, 255),), 1530, "card", "tok_ok")
+LINES = (OrderLine(1, "85123A", 60, 255),)
+CREATED = OrderCreated("guest", "GBP", LINES, 15300, "card", "tok_ok")
+# From the last on a unit comes back each time.
+COMMANDS = (
+    CreateOrder("guest", "GBP", LINES, "card", "tok_ok"),
+    ConfirmOrder(),
+    ShipOrder(),
+    ReturnOrderLines((LineToReturn(1, 1),)),
+)
 NO_KAFKA = "127.0.0.1:9"
 Write = Callable[[int], None]
 
@@ -51,6 +78,24 @@ def ours(url: str) -> tuple[Write, Callable[[], None]]:
     return write, store.close
 
 
+def commands(url: str) -> tuple[Write, Callable[[], None]]:
+    """What the orders service does for each request: a command with an id, decided on the head, with its answer kept."""
+    pool = open_pool(url, "bench-commands", PoolSize(1, 1))
+    store, at = PostgresEventStore(pool, AvroCodec()), {"id": ""}
+
+    def write(number: int) -> None:
+        version = number % EVENTS_AN_AGGREGATE
+        if version == 0:
+            at["id"] = new_id()
+        id_, body, clock = new_id(), COMMANDS[min(version, len(COMMANDS) - 1)], now()
+        envelope = Envelope(id_, wire_type(type(body)), "/bench", "orders", at["id"], None, clock, id_, id_)
+        answer = handle_with_retries(store, ORDERS, Message(envelope, body), clock)
+        assert answer is not None
+        assert answer.outcome == OUTCOME_DONE
+
+    return write, pool.close
+
+
 def theirs(url: str) -> tuple[Write, Callable[[], None]]:
     """The same by pyeventsourcing's application."""
     from eventsourcing.application import Application
@@ -67,23 +112,25 @@ def theirs(url: str) -> tuple[Write, Callable[[], None]]:
             self.status = "CONFIRMED"
 
     parts = urlsplit(url)
-    application = Application(
-        env={
-            "PERSISTENCE_MODULE": "eventsourcing.postgres",
-            "POSTGRES_DBNAME": parts.path[1:],
-            "POSTGRES_HOST": str(parts.hostname),
-            "POSTGRES_PORT": str(parts.port),
-            "POSTGRES_USER": str(parts.username),
-            "POSTGRES_PASSWORD": unquote(parts.password or ""),
-            "POSTGRES_POOL_SIZE": "1",
-            "POSTGRES_MAX_OVERFLOW": "1",
-        }
-    )
+    environment = {
+        "PERSISTENCE_MODULE": "eventsourcing.postgres",
+        "POSTGRES_DBNAME": parts.path[1:],
+        "POSTGRES_HOST": str(parts.hostname),
+        "POSTGRES_PORT": str(parts.port),
+        "POSTGRES_USER": str(parts.username),
+        "POSTGRES_PASSWORD": unquote(parts.password or ""),
+        "POSTGRES_POOL_SIZE": "1",
+        "POSTGRES_MAX_OVERFLOW": "1",
+    }
+    with psycopg.connect(url) as connection:
+        # It makes its tables when it begins; two that begin at once fail.
+        connection.execute("select pg_advisory_xact_lock(1)")
+        application = Application(env=environment)
     at: dict[str, Order] = {}
 
     def write(number: int) -> None:
         if number % EVENTS_AN_AGGREGATE == 0:
-            at["order"] = Order("guest", 1530, [[1, "85123A", 6, 255]])
+            at["order"] = Order("guest", 15300, [[1, "85123A", 60, 255]])
         else:
             at["order"].confirm()
         application.save(at["order"])
@@ -91,7 +138,7 @@ def theirs(url: str) -> tuple[Write, Callable[[], None]]:
     return write, application.close
 
 
-SIDES = {"ours": ours, "pyeventsourcing": theirs}
+SIDES = {"ours": ours, "commands": commands, "pyeventsourcing": theirs}
 
 
 def work(side: str, url: str, count: int) -> tuple[float, float]:
@@ -123,7 +170,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--events", type=int, default=4_000)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args(argv)
-    sides = [side for side in SIDES if side == "ours" or importlib.util.find_spec("eventsourcing") is not None]
+    there = importlib.util.find_spec("eventsourcing") is not None
+    sides = [side for side in SIDES if there or side != "pyeventsourcing"]
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as folder:
         Path(folder).chmod(0o755)
         server = Postgres(Path(folder))
@@ -145,7 +193,8 @@ def main(argv: list[str]) -> int:
 def _databases(server: Postgres) -> dict[str, str]:
     database: ServiceDatabase = server.create_services()["orders"]
     migrate("orders", database.owner_url)
-    return {"ours": database.service_url, "pyeventsourcing": server.host.create_database("peer")}
+    peer = server.host.create_database("peer")
+    return {"ours": database.service_url, "commands": database.service_url, "pyeventsourcing": peer}
 
 
 def _print(writers: int, medians: dict[str, float]) -> None:

@@ -95,7 +95,7 @@ def _index(bootstrap: str, folder: Path, count: int) -> None:
     took = time.perf_counter() - begun
     bytes_ = sum(os.path.getsize(folder / name) for name in os.listdir(folder))
     events = sum(ends.values())
-    print(f"index filled          {events / took:12,.0f} events/s   {bytes_ / events:6.0f} bytes an event")
+    print(f"index filled          {events / took:12,.0f} events/s   {bytes_ / events:6.0f} bytes an event", flush=True)
     others = _others(count)
     _read("ten events of one of many", follower, [(f"p{(n * 7919) % others}", 1, VERSION_MAX) for n in range(READS)])
     _read("20 events of one of 1,000", follower, [(f"t{n * 7 % TWENTIES}", 1, VERSION_MAX) for n in range(READS)])
@@ -120,13 +120,16 @@ def _read(name: str, follower: Follower, asked: list[tuple[str, int, int]]) -> N
             message_of(row, CODEC)
         times.append((time.perf_counter() - begun) * 1_000)
     times.sort()
-    print(f"{name:27} p50 {statistics.median(times):7.2f} ms   p99 {times[int(len(times) * 0.99)]:7.2f} ms")
+    print(f"{name:27} p50 {statistics.median(times):7.2f} ms   p99 {times[int(len(times) * 0.99)]:7.2f} ms", flush=True)
 
 
 def _prove(bootstrap: str) -> None:
     report = fsck(Sources(bootstrap, tables=False), list)
     records, seconds = report.figures["records"], report.figures["seconds"]
-    print(f"fsck                  {records / seconds:12,.0f} events/s   {seconds} s, {len(report.findings)} findings")
+    print(
+        f"fsck                  {records / seconds:12,.0f} events/s   {seconds} s, {len(report.findings)} findings",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

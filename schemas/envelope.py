@@ -95,10 +95,7 @@ class Envelope:
     @classmethod
     def from_headers(cls, headers: Headers) -> Envelope:
         """Reads the headers of a record; a connector's bare `id` stands in for `ce_id`. Raises Undecodable."""
-        found: dict[str, str] = {}
-        for name, value in headers:
-            if value is not None:
-                found[name] = _text(name, value)
+        found = _texts(headers)
         try:
             id_ = found.get("ce_id") or found["id"]
             version = found.get("aggregateversion")
@@ -179,10 +176,12 @@ def _stamp(moment: datetime) -> str:
     return to_rfc3339(moment)
 
 
-def _text(name: str, value: bytes | str) -> str:
-    if isinstance(value, str):
-        return value
+def _texts(headers: Headers) -> dict[str, str]:
+    """Headers by name, in one expression: every record that anybody reads passes here."""
     try:
-        return value.decode()
-    except UnicodeDecodeError:
+        return {
+            name: value if isinstance(value, str) else value.decode() for name, value in headers if value is not None
+        }
+    except UnicodeDecodeError as wrong:
+        name = next((name for name, value in headers if value is wrong.object), "")
         raise Undecodable(f"header {name} is no UTF-8 text") from None

@@ -29,12 +29,12 @@ from producers.errors import HistoryBroken
 from producers.orders.aggregate import ORDERS
 from producers.payments.aggregate import payment_aggregate
 from producers.store.connections import Pool, PoolSize, open_pool
-from producers.store.deciding import Aggregate, load, record
+from producers.store.deciding import Aggregate, Loaded, append_of
 from producers.store.postgres import PostgresEventStore
 from producers.wallets.aggregate import WALLETS
 from schemas.codec import AvroCodec, Codec
 from schemas.envelope import Envelope, Message, new_id, now, to_json
-from schemas.errors import Conflict, Undecodable
+from schemas.errors import Undecodable
 from schemas.histories import Row, message_of
 from schemas.messages import MESSAGES, wire_type
 from schemas.records import decode_record
@@ -168,11 +168,13 @@ class EventStore:
         aggregate, id_ = AGGREGATE_BY_TYPE[self._type](aggregate_id), new_id()
         # Events are caused by something; where nobody says by what, by this append.
         cause = Message(Envelope(id_, "APPEND", SOURCE, self._type, aggregate_id, None, now(), id_, id_), None)
-        with self._gate.transaction() as unit:
-            loaded = load(unit, aggregate, aggregate_id)
-            if loaded.head.version != expected_version:
-                raise Conflict(self._type, aggregate_id, expected_version)
-            return [to_json(event) for event in record(unit, aggregate, loaded, tuple(events), cause)]
+        append = self._gate.append_behind(
+            self._type,
+            aggregate_id,
+            expected_version,
+            lambda head: append_of(aggregate, Loaded(head, aggregate.state_of(head)), tuple(events), cause),
+        )
+        return [to_json(event) for event in append.events]
 
     def read(self, aggregate_id: str, from_version: int = 1, to_version: int | None = None) -> list[Event]:
         """One aggregate's events by version, both ends included; up to where it stands now without `to_version`.

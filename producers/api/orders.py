@@ -10,12 +10,12 @@ from fastapi_problem.error import Problem
 
 from producers.api.bodies import Cancellation, Name, NewOrder, Return
 from producers.api.headers import Token, WaitS, Wanted, Wish, stamp, version_for
-from producers.api.moments import MaybePast, Past
+from producers.api.moments import MaybeBetween, MaybePast
 from producers.api.parts import ThePart
+from producers.api.past_rows import PastRows
 from producers.api.problems import conflict, not_found
 from producers.api.reading import Wanted as WantedRow
 from producers.orders.aggregate import RETURNED_TOO_MUCH, UNKNOWN_LINE, UNKNOWN_ORDER
-from producers.orders.view import view_after
 from producers.store.port import OUTCOME_REFUSED, Answer
 from schemas.envelope import to_json
 from schemas.messages import CancelOrder, ShipOrder
@@ -70,9 +70,15 @@ async def show(
     parts: ThePart,
     response: Response,
     past: MaybePast,
+    between: MaybeBetween,
 ) -> dict[str, Any]:
-    """An order as it stands, or stood."""
-    row = await (_now(order_id, wanted, wait_s, parts) if past is None else _then(order_id, past, parts))
+    """An order as it stands, or stood, or what changed of it between two moments."""
+    if between is not None:
+        return await PastRows(parts.histories).diff("orders", order_id, between)
+    if past is None:
+        row = await _now(order_id, wanted, wait_s, parts)
+    else:
+        row = (await PastRows(parts.histories).find("orders", order_id, past)).value or {}
     stamp(response, Token("orders", order_id, row["version"]))
     response.headers["ETag"] = f'"{row["version"]}"'
     return row
@@ -100,15 +106,6 @@ async def _now(order_id: str, wanted: tuple[Token, ...], wait_s: float, parts: T
         await _must_exist(order_id, parts)
         raise
     assert row is not None, "a demanded version is there, or the reader says why not"
-    return row
-
-
-async def _then(order_id: str, past: Past, parts: ThePart) -> dict[str, Any]:
-    history = await parts.histories.of_order(order_id)
-    row = view_after([event for event in history if past.holds(event)])
-    # A version that was not reached yet is no past: the newest one is not shown in its place.
-    if row is None or (past.version is not None and row["version"] < past.version):
-        raise not_found("order-not-found", f"there was no order {order_id} {past}")
     return row
 
 

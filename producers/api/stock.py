@@ -11,8 +11,9 @@ from fastapi_problem.error import Problem
 
 from producers.api.bodies import Adjustment, Name, Receipt
 from producers.api.headers import Token, WaitS, Wanted, Wish, stamp, version_for
-from producers.api.moments import MaybePast, Past, stock_after
+from producers.api.moments import MaybeBetween, MaybePast
 from producers.api.parts import Parts, ThePart
+from producers.api.past_rows import PastRows
 from producers.api.problems import conflict, not_found, unavailable
 from producers.api.reading import Wanted as WantedRow
 from producers.api.sending import NotSent
@@ -59,24 +60,27 @@ async def history(sku: Name, wait_s: WaitS, parts: ThePart, response: Response) 
 
 @router.get("/stock/{sku:path}")
 async def show(
-    sku: Name, wanted: Wanted, wait_s: WaitS, past: MaybePast, parts: ThePart, response: Response
+    sku: Name,
+    wanted: Wanted,
+    wait_s: WaitS,
+    past: MaybePast,
+    between: MaybeBetween,
+    parts: ThePart,
+    response: Response,
 ) -> dict[str, Any]:
-    """What there is, or was, of one SKU."""
+    """What there is, or was, of one SKU, or what changed between two moments."""
+    if between is not None:
+        return await PastRows(parts.histories).diff("stock", sku, between)
     if past is None:
         version = version_for(wanted, "inventory", sku)
         row = await parts.reader.value(WantedRow("stock", sku, version, wait_s))
     else:
-        event = await parts.histories.last_of_single_writer("inventory", sku, past)
-        row = None if event is None else stock_after(event)
+        row = (await PastRows(parts.histories).find("stock", sku, past)).value
     if row is None:
-        raise not_found("sku-not-found", f"there {'is' if past is None else 'was'} no such SKU{_when(past)}")
+        raise not_found("sku-not-found", "there is no such SKU")
     stamp(response, Token("inventory", sku, row["version"]))
     response.headers["ETag"] = f'"{row["version"]}"'
     return row
-
-
-def _when(past: Past | None) -> str:
-    return "" if past is None else f" {past}"
 
 
 async def _do(

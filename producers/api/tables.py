@@ -6,8 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 
+from producers.api.bodies import Text
 from producers.api.customers import PAGE_DEFAULT, Limit
+from producers.api.moments import MaybeBetween, MaybePast
 from producers.api.parts import ThePart
+from producers.api.past_rows import PastRows
 from producers.api.problems import not_found
 from producers.api.reading import Wanted as WantedRow
 
@@ -23,9 +26,17 @@ async def tables(parts: ThePart) -> Any:
 
 @router.get("/tables/{name}/{key:path}")
 async def row(
-    name: TableName, key: Annotated[str, Path(min_length=1, max_length=300)], parts: ThePart
+    name: TableName,
+    key: Annotated[Text, Path(min_length=1, max_length=300)],
+    parts: ThePart,
+    past: MaybePast,
+    between: MaybeBetween,
 ) -> dict[str, Any]:
-    """One row, from the worker that owns it."""
+    """One row, from the worker that owns it; as it was, or what changed of it, from its history."""
+    if between is not None:
+        return await PastRows(parts.histories).diff(name, key, between)
+    if past is not None:
+        return await PastRows(parts.histories).row(name, key, past)
     found = await parts.reader.row(WantedRow(name, key))
     if found is None:
         raise not_found("row-not-found", f"table {name} has no such key")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import select
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import ConnectionPool
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -73,8 +78,40 @@ def open_pool(url: str, name: str, size: PoolSize | None = None) -> Pool:
         timeout=POOL_WAIT_S,
         reconnect_timeout=RECONNECT_S,
         name=name,
-        check=ConnectionPool.check_connection,
+        configure=_configure,
+        check=_check,
         open=False,
     )
     pool.open(wait=False)
     return pool
+
+
+@contextmanager
+def each_alone(pool: Pool) -> Iterator[Connection]:
+    """A connection on which each statement is a transaction: one request, where BEGIN and COMMIT would make it three."""
+    with pool.connection() as connection:
+        connection.autocommit = True
+        try:
+            yield connection
+        finally:
+            if not connection.closed:
+                connection.autocommit = False
+
+
+def _configure(connection: Connection) -> None:
+    """Snapshots and answers are read and written at each command; the standard library's JSON takes several times as long."""
+    set_json_dumps(orjson.dumps, connection)
+    set_json_loads(orjson.loads, connection)
+
+
+def _check(connection: Connection) -> None:
+    """Asks the server whether a connection still works, if its socket has something to tell.
+
+    A server that ended, or ended the session, closes it; one that is well says nothing unasked. A peer that was cut off
+    cannot be told by asking either: the question would wait as long as the statement. So an idle connection is taken
+    without a round trip.
+    """
+    socket = select.poll()
+    socket.register(connection.fileno(), select.POLLIN)
+    if socket.poll(0):
+        ConnectionPool.check_connection(connection)

@@ -99,12 +99,20 @@ def record(
     """
     if not bodies:
         return ()
-    events = events_of(aggregate, loaded.head, bodies, cause, part)
+    append = append_of(aggregate, loaded, bodies, cause, part)
+    unit.append(append)
+    return append.events
+
+
+def append_of(
+    aggregate: Aggregate[S], loaded: Loaded[S], bodies: tuple[Any, ...], cause: Message, part: str | None = None
+) -> Append:
+    """What `record` appends: the events, and the state after them."""
     state = loaded.state
     for body in bodies:
         state = aggregate.evolve(state, body)
-    unit.append(Append(loaded.head, events, aggregate.form.to_json(state), aggregate.form.version))
-    return events
+    events = events_of(aggregate, loaded.head, bodies, cause, part)
+    return Append(loaded.head, events, aggregate.form.to_json(state), aggregate.form.version)
 
 
 def events_of(

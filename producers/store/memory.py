@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
@@ -107,6 +107,22 @@ class MemoryEventStore:
             self._keep(unit)
         finally:
             self.commands_in_hand.difference_update(begun)
+
+    def append(self, append: Append) -> None:
+        """See `EventStore.append`."""
+        with self.transaction() as unit:
+            unit.append(append)
+
+    def append_behind(
+        self, aggregatetype: str, aggregate_id: str, expected_version: int, make: Callable[[Head], Append]
+    ) -> Append:
+        """See `EventStore.append_behind`."""
+        head = self.find_head(aggregatetype, aggregate_id)
+        if head.version != expected_version:
+            raise Conflict(aggregatetype, aggregate_id, expected_version)
+        append = make(head)
+        self.append(append)
+        return append
 
     def read(
         self, aggregatetype: str, aggregate_id: str, from_version: int = 1, to_version: int | None = None

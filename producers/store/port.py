@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -131,6 +132,17 @@ class EventStore(Protocol):
 
     def transaction(self) -> AbstractContextManager[UnitOfWork]:
         """A unit of work that is kept when the block ends, and forgotten when it raises. Raises Busy."""
+
+    def append(self, append: Append) -> None:
+        """As `UnitOfWork.append`, in a transaction of its own. Raises Conflict, Busy."""
+
+    def append_behind(
+        self, aggregatetype: str, aggregate_id: str, expected_version: int, make: Callable[[Head], Append]
+    ) -> Append:
+        """Appends what `make` makes of the head, if it is where it is expected; nobody holds it meanwhile.
+
+        Raises Conflict, Busy.
+        """
 
     def read(
         self, aggregatetype: str, aggregate_id: str, from_version: int = 1, to_version: int | None = None

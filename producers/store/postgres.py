@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC
 from operator import attrgetter
@@ -12,7 +12,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from producers.errors import Busy, HistoryBroken, StillRunning
-from producers.store.connections import Connection, Pool
+from producers.store.appending import EVENTS_MAX, append_alone
+from producers.store.connections import Connection, Pool, each_alone
 from producers.store.port import DONE, RUNNING, Answer, Append, CommandId, Head, KnownCommand
 from schemas import outbox
 from schemas.codec import Codec
@@ -153,11 +154,40 @@ class PostgresEventStore:
             except psycopg.errors.LockNotAvailable as held:
                 raise Busy(self._pool.name) from held
 
+    def append(self, append: Append) -> None:
+        """See `EventStore.append`."""
+        with each_alone(self._pool) as connection:
+            self._append(connection, append)
+
+    def append_behind(
+        self, aggregatetype: str, aggregate_id: str, expected_version: int, make: Callable[[Head], Append]
+    ) -> Append:
+        """See `EventStore.append_behind`."""
+        with each_alone(self._pool) as connection:
+            # A new aggregate has no head to load; should it have one after all, the append conflicts.
+            new = Head(aggregatetype, aggregate_id)
+            head = find_head(connection, aggregatetype, aggregate_id) if expected_version else new
+            if head.version != expected_version:
+                raise Conflict(aggregatetype, aggregate_id, expected_version)
+            append = make(head)
+            self._append(connection, append)
+            return append
+
+    def _append(self, connection: Connection, append: Append) -> None:
+        try:
+            if len(append.events) <= EVENTS_MAX:
+                append_alone(connection, append, self._codec)
+                return
+            with connection.transaction():
+                PostgresUnit(connection, self._codec).append(append)
+        except psycopg.errors.LockNotAvailable as held:
+            raise Busy(self._pool.name) from held
+
     def read(
         self, aggregatetype: str, aggregate_id: str, from_version: int = 1, to_version: int | None = None
     ) -> list[Message]:
         """See `EventStore.read`."""
-        with self._pool.connection() as connection:
+        with each_alone(self._pool) as connection:
             # The head first: events that come after it was read are cut off, so no gap can show at the seam.
             head = find_head(connection, aggregatetype, aggregate_id)
             last = head.version if to_version is None else min(to_version, head.version)
@@ -170,12 +200,12 @@ class PostgresEventStore:
 
     def find_head(self, aggregatetype: str, aggregate_id: str) -> Head:
         """See `EventStore.find_head`."""
-        with self._pool.connection() as connection:
+        with each_alone(self._pool) as connection:
             return find_head(connection, aggregatetype, aggregate_id)
 
     def find_command(self, command_id: str) -> KnownCommand | None:
         """See `EventStore.find_command`."""
-        with self._pool.connection() as connection:
+        with each_alone(self._pool) as connection:
             return find_command(connection, command_id)
 
     def _message(self, row: tuple[Any, ...]) -> Message:

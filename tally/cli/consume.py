@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -67,29 +68,48 @@ def consume(
     wanted = Wanted(tuple(dict.fromkeys(topics)), span, key, partition, group)
     codec = reading_codec()
     show = printer(chosen(form), codec)
-    with reading(bootstrap) as reader:
-        shown = 0
-        for record in records(reader, wanted, stop):
-            if type_ is not None and header(record, "ce_type") != type_:
-                continue
-            show(record)
-            shown += 1
-            if shown == num:
-                return
+    read: Counter[Partition] = Counter()
+    shown = 0
+    try:
+        with reading(bootstrap) as reader:
+            for record in records(reader, wanted, stop, read):
+                if type_ is not None and header(record, "ce_type") != type_:
+                    continue
+                show(record)
+                shown += 1
+                if shown == num:
+                    return
+    finally:
+        if key is not None and read:
+            # A key has no index in Kafka: what its few records cost is worth knowing.
+            typer.echo(_cost(read, shown), err=True)
 
 
-def records(reader: Reader, wanted: Wanted, stop: bool) -> Iterator[Record]:
-    """The records that are wanted; with `stop`, or where the span has an end, no further than the present end."""
+def _cost(read: Counter[Partition], shown: int) -> str:
+    places = ", ".join(f"{count} records of {topic}/{number}" for (topic, number), count in sorted(read.items()))
+    return f"read {places} to show {shown}"
+
+
+def records(reader: Reader, wanted: Wanted, stop: bool, read: Counter[Partition] | None = None) -> Iterator[Record]:
+    """The records that are wanted; with `stop`, or where the span has an end, no further than the present end.
+
+    `read` counts all that were looked at, by partition.
+    """
     starts: dict[Partition, int] = {}
     ends: dict[Partition, int] = {}
     for place in _places(reader, wanted):
         start, end = reader.resolve(wanted.span, place, wanted.group)
         starts[place] = start
         ends[place] = reader.bounds(place)[1] if end is None else end
+    read = Counter() if read is None else read
+    read.update(dict.fromkeys(starts, 0))
     bounded = stop or wanted.span.end is not None
     key = None if wanted.key is None else wanted.key.encode()
     for record in reader.read(starts, ends if bounded else None):
-        if record is not None and (key is None or record.key == key):
+        if record is None:
+            continue
+        read[record.topic, record.partition] += 1
+        if key is None or record.key == key:
             yield record
 
 

@@ -1,4 +1,4 @@
-"""The verbs of orders: place, show, history, list, cancel, ship, return."""
+"""The verbs of orders: place, show, diff, history, list, cancel, ship, return."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from schemas.envelope import new_id
 from tally.cli.failures import Failure, WrongUsage, group
 from tally.cli.http_api import TOKEN_HEADER, Api, ApiUrl, calling
-from tally.cli.moments import At, Version, past
+from tally.cli.moments import At, Since, Until, Version, past, show_diff
 from tally.cli.printing import Format, print_document, print_rows
 
 app = group("Orders: place, look at, cancel, ship, take back.")
@@ -73,6 +73,12 @@ def show(
     path = f"/orders/{_in_path(order)}{past(at, version)}"
     with calling(api) as client:
         print_document(client.get(path, Consistency_Token=token), form)
+
+
+@app.command()
+def diff(order: OrderId, since: Since, to: Until = None, api: ApiUrl = None, form: Format = None) -> None:
+    """What changed of one order between two moments."""
+    show_diff(f"/orders/{_in_path(order)}", since, to, api, form)
 
 
 @app.command()

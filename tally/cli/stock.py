@@ -1,4 +1,4 @@
-"""The verbs of stock: receive, adjust, show, history."""
+"""The verbs of stock: receive, adjust, show, diff, history."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from schemas.envelope import new_id
 from tally.cli.failures import Failure, group
 from tally.cli.http_api import TOKEN_HEADER, Api, ApiUrl, calling
-from tally.cli.moments import At, Version, past
+from tally.cli.moments import At, Since, Until, Version, past, show_diff
 from tally.cli.printing import Format, print_document, print_rows
 
 app = group("Stock: goods in, counts put right, what is there.")
@@ -56,6 +56,12 @@ def show(
     path = f"/stock/{quote(sku, safe='')}{past(at, version)}"
     with calling(api) as client:
         print_document(client.get(path, Consistency_Token=token), form)
+
+
+@app.command()
+def diff(sku: Sku, since: Since, to: Until = None, api: ApiUrl = None, form: Format = None) -> None:
+    """What changed of a SKU's stock between two moments."""
+    show_diff(f"/stock/{quote(sku, safe='')}", since, to, api, form)
 
 
 @app.command()

@@ -1,16 +1,19 @@
-"""The verbs of tables: list, get, scan; rows come from the workers that own them."""
+"""The verbs of tables: list, get, scan, diff; rows come from the workers that own them, those of the past from the API."""
 
 from __future__ import annotations
 
 from itertools import islice
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
 from schemas.keys import SEPARATOR
 from schemas.topics import TABLES, changelog
 from tally.cli.failures import NotFound, group
+from tally.cli.http_api import ApiUrl, calling
 from tally.cli.kafka import Bootstrap, address, failing_plainly
+from tally.cli.moments import At, Since, Until, Version, past, show_diff
 from tally.cli.printing import Format, print_document, print_rows
 from tally.reading import workers
 
@@ -23,6 +26,7 @@ _FURTHER_PARTS = {"holds": 2, "orders_by_customer": 1}
 _COLUMNS = ("key", "value", "partition", "changelog_offset", "worker", "age_ms")
 
 Table = Annotated[str, typer.Argument(help="Its name: tally tables list.")]
+Key = Annotated[str, typer.Argument(help="Its key; parts of a compound one with / between.")]
 
 
 @app.command("list")
@@ -38,11 +42,18 @@ def list_(form: Format = None) -> None:
 @app.command()
 def get(
     table: Table,
-    key: Annotated[str, typer.Argument(help="Its key; parts of a compound one with / between.")],
+    key: Key,
+    at: At = None,
+    version: Version = None,
     bootstrap: Bootstrap = None,
+    api: ApiUrl = None,
     form: Format = None,
 ) -> None:
-    """One row, with who answered and how old it is."""
+    """One row, with who answered and how old it is; or as it was, folded from its history."""
+    if then := past(at, version):
+        with calling(api) as client:
+            print_document(client.get(f"{_path(table, key)}{then}"), form)
+        return
     with failing_plainly():
         row = workers.get(workers.find(address(bootstrap)), _known(table), _compound(table, key))
     if row is None:
@@ -62,6 +73,23 @@ def scan(
     with failing_plainly():
         rows = workers.scan(workers.find(address(bootstrap)), _known(table), _compound(table, prefix))
         print_rows(list(islice(rows, num)), _COLUMNS, form)
+
+
+@app.command()
+def diff(
+    table: Table,
+    key: Key,
+    since: Since,
+    to: Until = None,
+    api: ApiUrl = None,
+    form: Format = None,
+) -> None:
+    """What changed of one row between two moments."""
+    show_diff(_path(table, key), since, to, api, form)
+
+
+def _path(table: str, key: str) -> str:
+    return f"/tables/{_known(table)}/{quote(_compound(table, key), safe='')}"
 
 
 def _known(table: str) -> str:

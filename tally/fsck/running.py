@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
+from multiprocessing.sharedctypes import SynchronizedArray
 
 import psycopg
 
@@ -19,7 +20,8 @@ from schemas.partitioning import partition_of
 from schemas.topics import EVENT_TOPICS, PARTITIONS
 from tally.audit.collecting import CONNECT_TIMEOUT_S, SourceUnreachable
 from tally.audit.report import Finding, Report
-from tally.fsck.scanning import GATED_BY_SERVICE, TABLES, Head, Kept, Row, Scan
+from tally.fsck.rows import TABLES, Row, aggregate_of
+from tally.fsck.scanning import GATED_BY_SERVICE, Head, Kept, Scan
 from tally.reading import workers
 from tally.reading.reader import Partition, Reader, UnknownTopic
 from tally.reading.workers import NotServed
@@ -28,6 +30,9 @@ from tally.reading.workers import NotServed
 PROCESSES_MAX = 4
 ROUNDS_MAX = 3
 PAUSE_S = 2.0
+# A person who waits wants to see that it goes on; a process tells about twenty times a second how far it is.
+SAY_EVERY_S = 2.0
+TELL_EVERY = 1_000
 INDEXED = tuple(topic.removesuffix(".events") for topic in EVENT_TOPICS)
 _HEADS = (
     "select aggregatetype, aggregateid, version, snapshot, snapshot_version from heads where aggregatetype = any(%s)"
@@ -102,16 +107,30 @@ def _round(
             }
         )
     figures: dict[str, int | float] = dict.fromkeys(("records", "aggregates", "snapshots", "rows", "indexed"), 0)
+    for result in _results(jobs, say):
+        findings += result.findings
+        for name, figure in result.figures.items():
+            figures[name] += figure
+    return set(findings), figures
+
+
+def _results(jobs: list[_Job], say: Say) -> Iterator[_Result]:
+    """Scans all partitions at once, and says now and then how far they are."""
+    offsets = sum(end - job.starts[place] for job in jobs for place, end in job.ends.items())
     # A fresh interpreter each: a fork of a process that has threads of librdkafka would hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(PROCESSES_MAX, len(jobs)), context) as pool:
-        for number, done in enumerate(as_completed([pool.submit(_scan, job) for job in jobs]), start=1):
-            result = done.result()
-            findings += result.findings
-            for name, figure in result.figures.items():
-                figures[name] += figure
-            say(f"partition {result.partition}: {result.figures['records']} records ({number} of {len(jobs)})")
-    return set(findings), figures
+    done = context.Array("Q", len(jobs))
+    with ProcessPoolExecutor(min(PROCESSES_MAX, len(jobs)), context, _told_by, (done,)) as pool:
+        waiting = {pool.submit(_scan, number, job) for number, job in enumerate(jobs)}
+        while waiting:
+            ended, waiting = wait(waiting, SAY_EVERY_S, FIRST_COMPLETED)
+            for future in ended:
+                result = future.result()
+                said = f"partition {result.partition}: {result.figures['records']} records"
+                say(f"{said} ({len(jobs) - len(waiting)} of {len(jobs)})")
+                yield result
+            if not ended:
+                say(f"{sum(done[:])} records read, at most {offsets} in all")
 
 
 def _jobs(
@@ -122,7 +141,7 @@ def _jobs(
     for kind, id_, head in heads:
         kept[partition_of(id_.encode(), PARTITIONS)].heads[kind, id_] = head
     for table, key, row in rows or ():
-        held = kept[partition_of(key.encode(), PARTITIONS)].rows
+        held = kept[partition_of(aggregate_of(table, key).encode(), PARTITIONS)].rows
         assert held is not None
         held[table][key] = row
     with Reader(sources.kafka) as reader:
@@ -150,12 +169,23 @@ def topics_there(reader: Reader) -> list[str]:
     return found
 
 
-def _scan(job: _Job) -> _Result:
+_done: SynchronizedArray[int]
+
+
+def _told_by(done: SynchronizedArray[int]) -> None:
+    """Begins a process: where it tells how many records it has read, by the number of the job."""
+    global _done  # a process's arguments come with its jobs, a shared array with its start
+    _done = done
+
+
+def _scan(number: int, job: _Job) -> _Result:
     scan = Scan(AvroCodec(), job.partition, job.kept)
     with Reader(job.bootstrap) as reader:
         for record in reader.read(job.starts, job.ends):
             if record is not None:
                 scan.take(record)
+                if scan.records % TELL_EVERY == 0:
+                    _done[number] = scan.records
     findings = scan.finish()
     figures = {
         "records": scan.records,

@@ -6,7 +6,6 @@ records on their way, and each is compared at the version that it states, when t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -22,14 +21,14 @@ from schemas.histories import Sum, to_row
 from schemas.partitioning import partition_of
 from schemas.records import decode_record
 from schemas.topics import PARTITIONS
-from streams.errors import StreamError
-from streams.read_models.table_of_tables import READ_MODELS
 from tally.audit.report import Finding
+from tally.fsck.rows import Rows, RowsByTable
 from tally.reading.reader import Record
 
 Row = dict[str, Any]
 Key = tuple[str, str]
 
+TABLES_AGREE = "tables-agree"
 REMEDY = {
     "records-are-readable": "find who wrote it (`tally consume TOPIC -p N -o OFFSET -n 1`); readers hold at it",
     "keys-are-subjects": "find who wrote it; readers of one key miss it: copy the topic to a new one without it",
@@ -38,7 +37,7 @@ REMEDY = {
     "histories-do-not-fork": "two writers had one aggregate: stop both, decide which history stands, copy the topic",
     "heads-agree": "is the connector behind? `tally outbox status`; else the row or the topic was changed by hand",
     "snapshots-are-folds": "rebuild the head row from its history",
-    "tables-agree": "is the worker behind? `tally groups lag`; else rebuild the table",
+    TABLES_AGREE: "is the worker behind? `tally groups lag`; else rebuild the table",
     "index-agrees": "stop the worker that owns the partition, remove its folder of histories, start it: it indexes anew",
     "topics-keep-all": "set it back at once; what is gone comes back from a backup only",
 }
@@ -57,14 +56,14 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What else holds state of this partition: head rows by (type, id), rows of read models by (table, key).
+    """What else holds state of this partition: head rows by (type, id), rows by table and key.
 
     `gated` are the types whose database was read; None for the rows of all tables where no worker serves them.
     `indexed` is what the worker's index of histories comes to, by type.
     """
 
     heads: dict[Key, Head] = field(default_factory=dict)
-    rows: dict[str, dict[str, Row]] | None = None
+    rows: RowsByTable | None = None
     gated: frozenset[str] = frozenset()
     indexed: dict[str, Sum] = field(default_factory=dict)
 
@@ -91,10 +90,13 @@ class Scan:
         self._codec, self._partition, self._kept = codec, partition, kept
         self._histories: dict[Key, _History] = {}
         self._states: dict[Key, Any] = {}
-        self._rows: dict[Key, Row] = {}
+        self._strangers: set[Key] = set()
+        self._rows = (
+            None if kept.rows is None else Rows(kept.rows, lambda place, what: self._say(TABLES_AGREE, place, what))
+        )
         self._sums = {kind: Sum(each.until) for kind, each in kept.indexed.items()}
         self.findings: list[Finding] = []
-        self.records = self.snapshots = self.compared_rows = 0
+        self.records = self.snapshots = 0
 
     @property
     def aggregates(self) -> int:
@@ -105,6 +107,11 @@ class Scan:
     def indexed(self) -> int:
         """How many events were compared with the index."""
         return sum(each.events for each in self._sums.values())
+
+    @property
+    def compared_rows(self) -> int:
+        """How many rows of tables were compared with their histories."""
+        return 0 if self._rows is None else self._rows.compared
 
     def take(self, record: Record) -> None:
         """Looks at one record."""
@@ -121,7 +128,7 @@ class Scan:
         of = f"{envelope.aggregatetype}/{envelope.subject}"
         if record.key != envelope.subject.encode() or record.topic != f"{envelope.aggregatetype}.events":
             self._say("keys-are-subjects", place, f"holds an event of {of} under another key or topic")
-        elif partition_of(envelope.subject.encode(), PARTITIONS) != record.partition:
+        elif not self._belongs(envelope, record):
             self._say("keys-are-subjects", place, f"{of} does not belong into this partition")
         if envelope.version is None or envelope.version < 1:
             self._say("versions-are-dense", place, f"an event of {of} without a version")
@@ -135,16 +142,11 @@ class Scan:
             version = 0 if history is None else history.version
             if version < head.version:
                 self._say("heads-agree", f"{kind}/{id_}", f"the head is at {head.version}, the topic at {version}")
-        for table, rows in (self._kept.rows or {}).items():
-            kind = _TYPE_BY_TABLE[table]
-            for key, row in rows.items():
-                history = self._histories.get((kind, key))
-                if history is None or history.version < row["version"]:
-                    version = 0 if history is None else history.version
-                    self._say(
-                        "tables-agree", f"{table}/{key}", f"the row is at {row['version']}, the topic at {version}"
-                    )
-        self.findings += self._lacking()
+        for kind, id_ in self._histories:
+            if kind in self._kept.gated and (kind, id_) not in self._kept.heads:
+                self._say("heads-agree", f"{kind}/{id_}", "has events and no head row")
+        if self._rows is not None:
+            self._rows.finish({key for key, history in self._histories.items() if history.broken})
         for kind, there in self._kept.indexed.items():
             here = self._sums[kind]
             if (here.events, here.digest) != (there.events, there.digest):
@@ -152,6 +154,15 @@ class Scan:
                 told = f"the index holds {there.events} events, the topic {here.events} before offset {here.until}"
                 self._say("index-agrees", place, told if here.events != there.events else f"{told}; they differ")
         return self.findings
+
+    def _belongs(self, envelope: Envelope, record: Record) -> bool:
+        """Whether the record lies where its key hashes to; for a history that was seen here it is known already."""
+        key = (envelope.aggregatetype, envelope.subject)
+        if record.partition != self._partition or key not in self._histories:
+            if partition_of(envelope.subject.encode(), PARTITIONS) == record.partition:
+                return True
+            self._strangers.add(key)
+        return key not in self._strangers
 
     def _add_up(self, record: Record) -> None:
         """As the index does it: undecoded, and of two events under one version the first."""
@@ -199,8 +210,8 @@ class Scan:
         head = self._kept.heads.get(key)
         if head is not None and (envelope.version or 0) <= head.version:
             self._fold_state(key, head, message)
-        for table in _TABLES_BY_TYPE.get(envelope.aggregatetype, ()):
-            self._fold_row(table, message)
+        if self._rows is not None:
+            self._rows.fold(message)
 
     def _fold_state(self, key: Key, head: Head, message: Message) -> None:
         aggregate = _aggregate(*key)
@@ -218,37 +229,6 @@ class Scan:
         if not same:
             self._say("snapshots-are-folds", "/".join(key), f"the snapshot at version {head.version} is not the fold")
 
-    def _fold_row(self, table: str, message: Message) -> None:
-        if self._kept.rows is None:
-            return
-        key, model = (table, message.envelope.subject), _MODELS[table]
-        there = self._kept.rows[table].get(message.envelope.subject)
-        if there is None or (message.envelope.version or 0) > there["version"]:
-            return
-        try:
-            row = model.evolve(self._rows.get(key), message)
-        except StreamError as error:
-            self._say("tables-agree", "/".join(key), f"the history does not fold: {error}")
-            return
-        if row is None or row["version"] != there["version"]:
-            self._rows[key] = row or self._rows[key]
-            return
-        self._rows.pop(key, None)
-        self.compared_rows += 1
-        if row != there:
-            differing = sorted(name for name in {*row, *there} if row.get(name) != there.get(name))
-            self._say("tables-agree", "/".join(key), f"differs from the fold in {', '.join(differing)}")
-
-    def _lacking(self) -> Iterator[Finding]:
-        """Aggregates that a database or a table should know and does not."""
-        rows = self._kept.rows
-        for kind, id_ in self._histories:
-            if kind in self._kept.gated and (kind, id_) not in self._kept.heads:
-                yield _finding("heads-agree", f"{kind}/{id_}", "has events and no head row")
-            for table in _TABLES_BY_TYPE.get(kind, ()):
-                if rows is not None and id_ not in rows[table]:
-                    yield _finding("tables-agree", f"{table}/{id_}", "has events and no row")
-
     def _say(self, check: str, place: str, message: str) -> None:
         self.findings.append(_finding(check, place, message))
 
@@ -265,10 +245,3 @@ def _aggregate(kind: str, id_: str) -> Aggregate[Any]:
 
 # Whose expected versions a database gates, by the service that has it.
 GATED_BY_SERVICE = {"orders": ("orders",), "payments": ("payments", "wallets")}
-# A table with one row for each aggregate of one event topic; a re-keyed one follows no event topic.
-_MODELS = {model.name: model for model in READ_MODELS if model.topic.endswith(".events")}
-_TYPE_BY_TABLE = {name: model.topic.removesuffix(".events") for name, model in _MODELS.items()}
-_TABLES_BY_TYPE = {
-    kind: tuple(name for name, of in _TYPE_BY_TABLE.items() if of == kind) for kind in set(_TYPE_BY_TABLE.values())
-}
-TABLES = tuple(_MODELS)

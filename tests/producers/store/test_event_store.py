@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
+import psycopg
 import pytest
 
 from producers.errors import Busy, CommandIdReused, StillRunning
 from producers.orders.aggregate import ORDERS
+from producers.store.appending import EVENTS_MAX
 from producers.store.connections import Pool
-from producers.store.deciding import EXPIRED, HORIZON, handle, handle_with_retries, load, record
+from producers.store.deciding import EXPIRED, HORIZON, Loaded, append_of, handle, handle_with_retries, load, record
 from producers.store.memory import MemoryEventStore
-from producers.store.port import Answer, EventStore, UnitOfWork
+from producers.store.port import Answer, Append, EventStore, Head, UnitOfWork
 from producers.store.postgres import PostgresEventStore
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, derive_id, new_id
@@ -32,6 +34,7 @@ from schemas.messages import (
     ShipOrder,
     wire_type,
 )
+from tally.local.databases import PostgresHost, ServiceDatabase
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 CREATE = CreateOrder("guest", "GBP", (OrderLine(1, "85123A", 6, 255),), "card", "tok_ok")
@@ -159,6 +162,55 @@ def test_two_first_events_of_one_aggregate_conflict(store: EventStore, order_id:
     assert store.find_head("orders", order_id).version == 1
 
 
+def later(store: EventStore, order_id: str, *bodies: object) -> Append:
+    """Event bodies behind the head as it is now."""
+    head = store.find_head("orders", order_id)
+    return append_of(ORDERS, Loaded(head, ORDERS.state_of(head)), bodies, command(CREATE, order_id))
+
+
+CREATED = OrderCreated("guest", "GBP", CREATE.lines, 1530, "card", "tok_ok")
+
+
+@pytest.mark.parametrize("more", [0, 1, EVENTS_MAX - 1, EVENTS_MAX])
+def test_an_append_needs_no_unit_of_work(store: EventStore, order_id: str, more: int) -> None:
+    store.append(later(store, order_id, CREATED, *[OrderConfirmed()] * more))
+    store.append(later(store, order_id, *[OrderConfirmed()] * (more + 1)))
+    head, history = store.find_head("orders", order_id), store.read("orders", order_id)
+    assert [event.envelope.version for event in history] == list(range(1, 2 * more + 3))
+    assert [type(event.body) for event in history] == [OrderCreated, *[OrderConfirmed] * (2 * more + 1)]
+    assert (head.version, head.recorded_at) == (2 * more + 2, history[-1].envelope.recorded_at)
+    assert ORDERS.state_of(head).status == "CONFIRMED"
+
+
+def test_an_append_is_made_of_the_head_that_it_expects(store: EventStore, order_id: str) -> None:
+    def make(*bodies: object) -> Callable[[Head], Append]:
+        cause = command(CREATE, order_id)
+        return lambda head: append_of(ORDERS, Loaded(head, ORDERS.state_of(head)), bodies, cause)
+
+    store.append_behind("orders", order_id, 0, make(CREATED))
+    many = store.append_behind("orders", order_id, 1, make(*[OrderConfirmed()] * (EVENTS_MAX + 1)))
+    assert store.read("orders", order_id)[1:] == list(many.events)
+    assert ORDERS.state_of(store.find_head("orders", order_id)).customer_id == "guest"
+    for expected in (0, 1, EVENTS_MAX + 3):
+        with pytest.raises(Conflict):
+            store.append_behind("orders", order_id, expected, make(OrderConfirmed()))
+    assert store.find_head("orders", order_id).version == EVENTS_MAX + 2
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+@pytest.mark.parametrize("events", [1, EVENTS_MAX + 1])
+def test_an_append_behind_a_head_that_moved_is_a_conflict_and_keeps_nothing(
+    store: EventStore, order_id: str, ahead: int, events: int
+) -> None:
+    if ahead:
+        store.append(later(store, order_id, CREATED))
+    late = later(store, order_id, *[OrderConfirmed()] * events)
+    store.append(later(store, order_id, OrderConfirmed() if ahead else CREATED))
+    with pytest.raises(Conflict):
+        store.append(late)
+    assert len(store.read("orders", order_id)) == store.find_head("orders", order_id).version == ahead + 1
+
+
 class Disturbed:
     """A store where another writer moves the head after each of the first `times` loads."""
 
@@ -256,6 +308,29 @@ def test_a_head_that_another_transaction_holds_is_busy(orders_pool: Pool, order_
         handle(unit, ORDERS, command(ConfirmOrder(), order_id), NOON)
         with pytest.raises(Busy):
             do(store, command(CancelOrder("CUSTOMER"), order_id))
+
+
+def test_an_append_behind_a_held_head_is_busy(orders_pool: Pool, order_id: str) -> None:
+    store = PostgresEventStore(orders_pool, AvroCodec())
+    do(store, command(CREATE, order_id))
+    late = later(store, order_id, OrderConfirmed())
+    with store.transaction() as unit:
+        handle(unit, ORDERS, command(ConfirmOrder(), order_id), NOON)
+        with pytest.raises(Busy):
+            store.append(late)
+
+
+def test_a_connection_that_the_server_ended_is_replaced_before_it_is_used(
+    orders_pool: Pool, orders_database: ServiceDatabase, postgres: PostgresHost, order_id: str
+) -> None:
+    store = PostgresEventStore(orders_pool, AvroCodec())
+    do(store, command(CREATE, order_id))
+    with psycopg.connect(postgres.superuser_url, autocommit=True) as administrator:
+        ended = administrator.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = %s", (orders_database.name,)
+        ).fetchall()
+    assert ended
+    assert store.find_head("orders", order_id).version == 1
 
 
 def test_a_head_held_in_memory_is_busy_too(order_id: str) -> None:

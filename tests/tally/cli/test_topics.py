@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from typing import Any
 
@@ -143,10 +144,14 @@ def test_a_key_is_looked_for_in_its_partition_alone(run: Any, kafka: str) -> Non
             kafka=kafka,
         )
     )
-    (row,) = lines(run("consume", "inventory.commands", "-k", key, "-e", kafka=kafka))
+    result = run("consume", "inventory.commands", "-k", key, "-e", kafka=kafka)
+    (row,) = lines(result)
     assert (row["partition"], row["offset"], row["id"]) == (sent[0]["partition"], sent[0]["offset"], sent[0]["id"])
     assert row["data"] == {"quantity": 5, "reason": None}
     assert row["aggregateId"] == key
+    read = re.search(rf"read (\d+) records of inventory.commands/{row['partition']} to show 1$", result.stderr.strip())
+    assert read is not None
+    assert int(read[1]) >= 1
 
 
 def test_records_are_printed_by_a_template(run: Any, kafka: str, topic: str) -> None:

@@ -12,11 +12,13 @@ from producers.orders.aggregate import ORDERS
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message
 from schemas.histories import Sum, to_row
+from schemas.keys import SEPARATOR
 from schemas.messages import (
     OrderCancelled,
     OrderConfirmed,
     OrderCreated,
     OrderLine,
+    SagaEnded,
     StockReceived,
     StockReserved,
     WalletCredited,
@@ -24,8 +26,10 @@ from schemas.messages import (
 )
 from schemas.partitioning import partition_of
 from schemas.records import encode_record
-from streams.read_models.table_of_tables import read_model
+from streams.read_models.orders_by_customer import rekey
+from streams.replay.folding import replay
 from tally.audit.report import Finding
+from tally.fsck.rows import TABLES, aggregate_of
 from tally.fsck.scanning import REMEDY, Head, Kept, Row, Scan
 from tally.reading.reader import Record
 
@@ -78,20 +82,21 @@ def sku() -> str:
 
 @pytest.fixture
 def sound() -> Partition:
-    """An order with two events and a SKU with two, with head row and table rows."""
+    """An order with two events, a SKU with two and a saga with one, with head row and table rows."""
     messages = [
         event(CREATED, 1),
         event(StockReceived(10, None, 10, 0), 1, "inventory", sku()),
         event(StockReserved(ORDER, 1, 6, 10, 6), 2, "inventory", sku()),
         event(OrderConfirmed(), 2),
+        event(SagaEnded("CONFIRMED", None), 1, "sagas"),
     ]
     state = ORDERS.evolve(ORDERS.evolve(ORDERS.initial, CREATED), OrderConfirmed())
-    rows: dict[str, dict[str, Row]] = {"orders": {}, "stock": {}}
-    for message in messages:
-        table = "orders" if message.envelope.aggregatetype == "orders" else "stock"
-        row = read_model(table).evolve(rows[table].get(message.envelope.subject), message)
-        assert row is not None
-        rows[table][message.envelope.subject] = row
+    folded = replay((f"{message.envelope.aggregatetype}.events", message) for message in messages)
+    orders = folded.orders[ORDER]
+    listed = rekey(orders, messages[3], NOON).message
+    rows = {table: getattr(folded, table) for table in TABLES}
+    rows["orders_by_customer"] = replay([("orders_by_customer.rekey", listed)]).orders_by_customer
+    assert [table for table, held in rows.items() if len(held) != 1] == []
     return Partition(
         messages, Kept({("orders", ORDER): Head(2, ORDERS.form.to_json(state), 1)}, rows, frozenset({"orders"}))
     )
@@ -105,7 +110,7 @@ def test_what_was_compared_is_counted(sound: Partition) -> None:
     scan = Scan(CODEC, PARTITION, sound.kept)
     for record in sound.records:
         scan.take(record)
-    assert (scan.records, scan.aggregates, scan.snapshots, scan.compared_rows) == (4, 2, 1, 2)
+    assert (scan.records, scan.aggregates, scan.snapshots, scan.compared_rows) == (5, 3, 1, 6)
 
 
 def test_events_newer_than_head_and_rows_are_no_fault(sound: Partition) -> None:
@@ -118,7 +123,7 @@ def test_events_newer_than_head_and_rows_are_no_fault(sound: Partition) -> None:
 )
 def test_bytes_that_cannot_be_read_are_found(sound: Partition, value: bytes | None) -> None:
     sound.write(event(CREATED, 3), value=value)
-    assert sound.said() == [("records-are-readable", f"orders.events/{PARTITION}/4")]
+    assert sound.said() == [("records-are-readable", f"orders.events/{PARTITION}/5")]
 
 
 def test_an_event_under_another_key_topic_or_partition_is_found(sound: Partition) -> None:
@@ -126,8 +131,8 @@ def test_an_event_under_another_key_topic_or_partition_is_found(sound: Partition
     sound.write(event(OrderCancelled("x"), 4), topic="payments.events")
     sound.write(event(OrderCancelled("x"), 5), partition=(PARTITION + 1) % 4)
     assert sound.said()[:2] == [
-        ("keys-are-subjects", f"orders.events/{PARTITION}/4"),
-        ("keys-are-subjects", f"payments.events/{PARTITION}/5"),
+        ("keys-are-subjects", f"orders.events/{PARTITION}/5"),
+        ("keys-are-subjects", f"payments.events/{PARTITION}/6"),
     ]
     assert sound.said()[2][0] == "keys-are-subjects"
 
@@ -149,7 +154,7 @@ def test_an_event_that_stands_behind_its_successor_is_found(sound: Partition) ->
 def test_an_event_without_a_version_is_found(sound: Partition) -> None:
     message = event(OrderCancelled("x"), 3)
     sound.write(Message(replace(message.envelope, version=None), message.body))
-    assert sound.said() == [("versions-are-dense", f"orders.events/{PARTITION}/4")]
+    assert sound.said() == [("versions-are-dense", f"orders.events/{PARTITION}/5")]
 
 
 def test_an_event_that_stands_twice_is_found(sound: Partition) -> None:
@@ -187,24 +192,49 @@ def test_a_snapshot_that_cannot_be_read_is_found(sound: Partition, snapshot: Row
     assert sound.said() == [("snapshots-are-folds", "orders/o1")]
 
 
-@pytest.mark.parametrize(("table", "change"), [("orders", {"status": "SHIPPED"}), ("stock", {"on_hand": 11})])
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("orders", {"status": "SHIPPED"}),
+        ("orders_by_customer", {"total_minor": 1}),
+        ("stock", {"on_hand": 11}),
+        ("stock_levels", {"reserved": 5}),
+        ("holds", {"quantity": 5}),
+        ("order_sagas", {"outcome": "REJECTED"}),
+    ],
+)
 def test_a_row_that_is_not_the_fold_is_found_by_its_field(sound: Partition, table: str, change: Row) -> None:
     assert sound.kept.rows is not None
-    key = ORDER if table == "orders" else sku()
-    sound.kept.rows[table][key].update(change)
+    ((key, row),) = sound.kept.rows[table].items()
+    row.update(change)
     (found,) = sound.findings()
-    assert (found.check, found.place) == ("tables-agree", f"{table}/{key}")
+    assert (found.check, found.place) == ("tables-agree", f"{table}/{key.replace(SEPARATOR, '/')}")
     assert found.message.startswith(f"differs from the fold in {next(iter(change))}")
 
 
-def test_a_row_that_lacks_or_has_no_history_or_runs_ahead_is_found(sound: Partition) -> None:
+@pytest.mark.parametrize("table", TABLES)
+def test_a_row_that_lacks_or_has_no_history_or_runs_ahead_is_found(sound: Partition, table: str) -> None:
     assert sound.kept.rows is not None
-    sound.kept.rows["orders"]["ghost"] = {"version": 1}
-    sound.kept.rows["stock"][sku()]["version"] = 9
-    del sound.kept.rows["orders"][ORDER]
-    assert sorted(sound.said()) == sorted(
-        [("tables-agree", "orders/ghost"), ("tables-agree", f"stock/{sku()}"), ("tables-agree", "orders/o1")]
-    )
+    rows = sound.kept.rows[table]
+    ((key, row),) = rows.items()
+    row["version"] = 9
+    assert sound.said() == [("tables-agree", f"{table}/{key.replace(SEPARATOR, '/')}")]
+    del rows[key]
+    assert sound.said() == [("tables-agree", f"{table}/{key.replace(SEPARATOR, '/')}")]
+    rows["ghost"] = {"version": 1}
+    assert ("tables-agree", f"{table}/ghost") in sound.said()
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "aggregate"),
+    [
+        ("orders", "o1", "o1"),
+        ("orders_by_customer", f"c{SEPARATOR}1{SEPARATOR}o1", "o1"),
+        ("holds", f"sku{SEPARATOR}o1{SEPARATOR}1", "sku"),
+    ],
+)
+def test_a_row_is_looked_for_where_its_history_lies(table: str, key: str, aggregate: str) -> None:
+    assert aggregate_of(table, key) == aggregate
 
 
 def test_an_index_that_holds_what_the_topic_holds_is_no_fault(sound: Partition) -> None:

@@ -1,0 +1,71 @@
+"""An append that is a transaction of its own: one statement, so one request and one commit.
+
+The head moves in a common table expression and the outbox rows are inserted for the head that moved. Where another
+writer was first nothing moves, nothing is inserted, and the statement's count says so. In a unit of work the same takes
+the requests BEGIN, statements and COMMIT, and the server parses and plans each of them.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from operator import attrgetter
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from producers.store.connections import Connection
+from producers.store.port import Append
+from schemas import outbox
+from schemas.codec import Codec
+from schemas.errors import Conflict
+from schemas.topics import TOPICS
+
+# The server keeps a prepared statement for each count of events and each connection; longer appends are rare.
+EVENTS_MAX = 8
+
+_TYPES = {"id": "uuid", "payload": "bytea", "version": "bigint", "created_at": "timestamptz"}
+_FIRST = """
+insert into heads (version, snapshot, snapshot_version, recorded_at, aggregatetype, aggregateid)
+values (%s, %s, %s, %s, %s, %s)
+on conflict (aggregatetype, aggregateid) do nothing
+"""
+_MOVE = """
+update heads set version = %s, snapshot = %s, snapshot_version = %s, recorded_at = %s
+where aggregatetype = %s and aggregateid = %s and version = %s
+"""
+_row = attrgetter(*outbox.COLUMNS)
+
+
+def append_alone(connection: Connection, append: Append, codec: Codec) -> None:
+    """Appends up to EVENTS_MAX events on a connection on which each statement is a transaction.
+
+    Raises Conflict, and psycopg's LockNotAvailable while another transaction holds the head.
+    """
+    head, last = append.head, append.events[-1].envelope
+    topic = TOPICS[f"{head.aggregatetype}.events"].name
+    given: list[object] = [last.version, Jsonb(append.snapshot), append.snapshot_version, last.recorded_at]
+    given += [head.aggregatetype, head.aggregate_id]
+    if head.version:
+        given.append(head.version)
+    for event in append.events:
+        given += _row(outbox.from_message(topic, event, codec))
+    statement = _statement(head.version == 0, len(append.events))
+    try:
+        inserted = connection.execute(statement, given, prepare=True).rowcount
+    except psycopg.errors.UniqueViolation:
+        # Behind a head that had moved, the event of that version was there as well.
+        inserted = 0
+    if inserted != len(append.events):
+        raise Conflict(head.aggregatetype, head.aggregate_id, head.version)
+
+
+@cache
+def _statement(is_first: bool, events: int) -> bytes:
+    row = ", ".join(f"%s::{_TYPES.get(name, 'text')}" for name in outbox.COLUMNS)
+    rows = ", ".join([f"({row})"] * events)
+    columns = ", ".join(outbox.COLUMNS)
+    move = _FIRST if is_first else _MOVE
+    return (
+        f"with moved as ({move} returning version) insert into outbox ({columns}) "
+        f"select row.* from moved, (values {rows}) as row ({columns})"
+    ).encode()
