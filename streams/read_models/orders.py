@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from schemas.envelope import Message, body_to_json, to_rfc3339
+from schemas.envelope import Message, to_rfc3339
 from schemas.messages import (
     OrderCancelled,
     OrderConfirmed,
     OrderCreated,
+    OrderLine,
     OrderLinesReturned,
     OrderRejected,
     OrderShipped,
@@ -43,7 +44,7 @@ def evolve(row: Row | None, event: Message) -> Row | None:
         row = {
             "id": envelope.subject,
             "customer_id": body.customer_id,
-            "lines": body_to_json(body.lines),
+            "lines": [_line(line) for line in body.lines],
             "status": "CREATED",
             "reason": None,
             "total_minor": body.total_minor,
@@ -57,6 +58,16 @@ def evolve(row: Row | None, event: Message) -> Row | None:
     elif status := _STATUS_AFTER.get(type(body)):
         row = {**row, "status": status, "reason": getattr(body, "reason", None)}
     return {**row, "version": envelope.version, "event_id": envelope.id}
+
+
+def _line(line: OrderLine) -> Row:
+    # By name: `body_to_json`, which knows no line beforehand, takes ten times as long.
+    return {
+        "line": line.line,
+        "sku": line.sku,
+        "quantity": line.quantity,
+        "unit_price_minor": line.unit_price_minor,
+    }
 
 
 def _with_returned(before: list[Row], body: OrderLinesReturned) -> list[Row]:
