@@ -83,4 +83,5 @@ class ServedVersions:
             return -1
         if error.code() != KafkaError._PARTITION_EOF:
             raise KafkaException(error)
-        return message.partition()
+        number: int | None = message.partition()
+        return number
