@@ -16,6 +16,7 @@ BENCHMARKS = {
     "idle": "bench.idle",
     "faust": "bench.faust_rdkafka",
     "outbox": "bench.outbox",
+    "rebuild": "bench.rebuild",
     "restore": "bench.restore",
     "orders": "bench.orders",
     "reservations": "bench.reservations",

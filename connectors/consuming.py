@@ -86,13 +86,24 @@ class PlacedConsumer:
     def __init__(self, group: Group) -> None:
         self._group = group
         self._owned: tuple[Partition, ...] = ()
+        self._topics: frozenset[str] = frozenset()
         self._gathered: list[Record] = []
         self._next: dict[Partition, int] = {}
         self.unplaced = False
         self.joined = False
         self._held = False
         self._consumer = Consumer(_configuration(group), logger=logging.getLogger("kafka"))
-        self._consumer.subscribe(list(group.topics), on_assign=self._on_assign, on_revoke=self._on_revoke)
+        if group.topics:
+            self.subscribe(group.topics)
+
+    def subscribe(self, topics: tuple[str, ...]) -> None:
+        """These topics from now on; nothing is read until Kafka has assigned partitions of them."""
+        self._topics = frozenset(topics)
+        self._owned, self._next = (), {}
+        self._gathered.clear()
+        self._consumer.assign([])
+        self.unplaced = False
+        self._consumer.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke)
 
     @property
     def owned(self) -> tuple[Partition, ...]:
@@ -219,7 +230,8 @@ class PlacedConsumer:
         return None
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._owned = tuple(sorted((tp.topic, tp.partition) for tp in partitions))
+        # One that was under way when we subscribed to others may still bring the former ones.
+        self._owned = tuple(sorted((tp.topic, tp.partition) for tp in partitions if tp.topic in self._topics))
         self._gathered.clear()
         self.unplaced = self.joined = True
         # Reading begins in `place`: asking a database here would stop the heartbeat of a slow one.

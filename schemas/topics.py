@@ -29,11 +29,12 @@ ORDERS_BY_CUSTOMER_REKEY = "orders_by_customer.rekey"
 DEAD_LETTERS = "dead-letters"
 DEAD_LETTERS_COMMANDS = "dead-letters.commands"
 AUDIT_TRAIL = "audit-trail"
+TABLE_VERSIONS = "table-versions"
 
 # The Faust application; its name stands before each changelog.
 APP_ID = "tally"
 READ_MODELS = ("orders", "orders_by_customer", "stock")
-TABLES = (*READ_MODELS, "stock_levels", "holds", "stock_commands", "order_sagas", "waiting")
+TABLES = (*READ_MODELS, "stock_levels", "holds", "stock_commands", "order_sagas", "waiting", "rebuilds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,9 @@ class Topic:
         return self.name.endswith(".events")
 
 
-def changelog(table: str) -> str:
-    """Name of the changelog of one of our tables."""
-    return f"{APP_ID}-{table}-changelog"
+def changelog(table: str, version: int = 1) -> str:
+    """Name of the changelog of one version of one of our tables."""
+    return f"{APP_ID}-{table}-changelog" if version == 1 else f"{APP_ID}-{table}-v{version}-changelog"
 
 
 def connector_offsets(connector: str) -> str:
@@ -120,6 +121,12 @@ _ALL = (
         retention_ms=COMMAND_RETENTION_MS,
     ),
     Topic(AUDIT_TRAIL, "subject of the act", "who did what, and why"),
+    Topic(
+        TABLE_VERSIONS,
+        "read model",
+        "which version of its table is served, and which is being built (JSON)",
+        cleanup="compact",
+    ),
     *(_changelog_topic(table) for table in TABLES),
     *(
         Topic(

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from connectors.consuming import SESSION_TIMEOUT_MS, Bounds, Group
-from schemas.topics import READ_MODELS, changelog
+from schemas.topics import READ_MODELS, TABLE_VERSIONS, changelog
 
 DAY_S = 24 * 60 * 60
 
 
 @dataclass(frozen=True, slots=True)
 class CopiesConfig:
-    """The copies of `tables` under `prefix`; `changelogs` names a table's topic where it is not the usual one.
+    """The copies of `tables` under `prefix`; `changelogs` names a table's topic where it is not the usual one, and
+    `versions` the topic that tells which version of each is served.
 
     A deleted row leaves its offset behind for `tombstone_s`: longer than any reader could lag, so that no older record
     brings the row back.
@@ -23,6 +24,7 @@ class CopiesConfig:
     redis_url: str
     tables: tuple[str, ...] = READ_MODELS
     changelogs: Mapping[str, str] = field(default_factory=dict)
+    versions: str = TABLE_VERSIONS
     prefix: str = "tally"
     group: str = "tally-copies"
     instance: str = "0"
@@ -31,13 +33,18 @@ class CopiesConfig:
     session_timeout_ms: int = SESSION_TIMEOUT_MS
     kafka: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
-    @property
-    def table_by_topic(self) -> dict[str, str]:
-        """Which table a changelog belongs to."""
-        return {self.changelogs.get(table, changelog(table)): table for table in self.tables}
+    def table_by_topic(self, served: Mapping[str, int]) -> dict[str, tuple[str, int]]:
+        """Which table, in which version, a changelog belongs to, where these versions are served."""
+        return {self._changelog(table, served[table]): (table, served[table]) for table in self.tables}
 
     @property
     def consumer_group(self) -> Group:
-        """The group and our place in it."""
-        topics, instance = tuple(self.table_by_topic), f"{self.group}-{self.instance}"
-        return Group(self.bootstrap, self.group, instance, topics, self.session_timeout_ms, self.kafka)
+        """The group and our place in it; its topics are known once the versions are."""
+        instance = f"{self.group}-{self.instance}"
+        return Group(self.bootstrap, self.group, instance, (), self.session_timeout_ms, self.kafka)
+
+    def _changelog(self, table: str, version: int) -> str:
+        given = self.changelogs.get(table)
+        if given is None:
+            return changelog(table, version)
+        return given if version == 1 else f"{given}-v{version}"

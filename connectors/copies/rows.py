@@ -12,9 +12,10 @@ from schemas.errors import Undecodable
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a table; `value` None: deleted. `version` is the row's own, as text; "" where it has none."""
+    """One row of a version of a table; `value` None: deleted. `version` is the row's own, as text; "" where it has none."""
 
     table: str
+    table_version: int
     key: bytes
     value: bytes | None
     version: str
@@ -22,7 +23,7 @@ class Row:
     offset: int
 
 
-def row_of(table: str, record: Record) -> Row:
+def row_of(table: str, table_version: int, record: Record) -> Row:
     """The row that a changelog record sets or deletes. Raises Undecodable."""
     if record.key is None:
         raise Undecodable("a changelog record without a key")
@@ -35,4 +36,4 @@ def row_of(table: str, record: Record) -> Row:
         if not isinstance(row, dict):
             raise Undecodable("the row is no JSON object")
         version = str(row.get("version", ""))
-    return Row(table, record.key, record.value, version, record.partition, record.offset)
+    return Row(table, table_version, record.key, record.value, version, record.partition, record.offset)

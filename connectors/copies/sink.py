@@ -1,4 +1,8 @@
-"""The copies' loop: read changelogs, write to Valkey, commit the offsets; begin anew when Valkey was emptied."""
+"""The copies' loop: read changelogs, write to Valkey, commit the offsets; begin anew when Valkey was emptied.
+
+Only the served version of a table is copied. With a promotion its changelog is another topic: what the former left is
+removed, and readers, who miss, ask the owner until the new version's rows are copied.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from connectors.copies.letters import Letters
 from connectors.copies.metrics import CopiesMetrics
 from connectors.copies.rows import Row, row_of
 from connectors.copies.valkey import Copies, Emptied, Namespace, ValkeyAway, life_of
+from connectors.copies.versions import ServedVersions
 from connectors.probes import Health
 from connectors.stepping import step_until
 from schemas.codec import Codec
@@ -24,6 +29,8 @@ from schemas.errors import Undecodable
 log = structlog.get_logger(__name__)
 
 METRICS_EVERY_S = 1.0
+# How long after a promotion the former version's copies still answer.
+VERSIONS_EVERY_S = 0.5
 DESCRIBED_WITHIN_S = 5.0
 
 
@@ -34,7 +41,12 @@ class CopiesSink:
 
     def __init__(self, config: CopiesConfig, codec: Codec, metrics: CopiesMetrics) -> None:
         self._metrics, self.restarts = metrics, metrics.restarts
-        self._tables = config.table_by_topic
+        self._config = config
+        self._versions = ServedVersions(config.bootstrap, config.versions, config.tables)
+        # Table and version by changelog, as we are subscribed; `_settled` once these are the served ones.
+        self._tables: dict[str, tuple[str, int]] = {}
+        self._settled = False
+        self._looked_at_s = 0.0
         self._bounds = config.bounds
         self._copies = Copies(config.redis_url, Namespace(config.prefix, config.tombstone_s))
         self._letters = Letters(config.bootstrap, codec)
@@ -49,11 +61,14 @@ class CopiesSink:
         try:
             step_until(stop, self, health)
         finally:
+            self._versions.close()
             self._copies.close()
             self.consumer.close()
 
     def step(self) -> None:
         """One batch; now and then, what the metrics show."""
+        if not self._settled or time.monotonic() >= self._looked_at_s + VERSIONS_EVERY_S:
+            self._look_at_versions()
         if self.consumer.unplaced:
             self._place()
         records = self.consumer.gather(self._bounds)
@@ -64,6 +79,20 @@ class CopiesSink:
 
     def forget(self, reason: Exception) -> None:
         """Nothing: the next placement asks Valkey anew."""
+
+    def _look_at_versions(self) -> None:
+        """Subscribes to the changelogs of the served versions, once the group has taken us in with those of the first.
+
+        Kafka gives a static member that is back what it had before, whatever it asks for; what it asks for later counts.
+        """
+        joined = self.consumer.joined
+        served = self._versions.look() if joined else dict.fromkeys(self._config.tables, 1)
+        self._settled, self._looked_at_s = joined, time.monotonic()
+        tables = self._config.table_by_topic(served)
+        if tables != self._tables:
+            log.info("copies", changelogs=sorted(tables))
+            self._tables = tables
+            self.consumer.subscribe(tuple(tables))
 
     def _place(self) -> None:
         """Where to begin: at the group's offset where the mark says that Valkey holds all below it, else at the beginning.
@@ -100,10 +129,10 @@ class CopiesSink:
         rows: list[Row] = []
         for record in records:
             try:
-                rows.append(row_of(self._tables[record.topic], record))
+                rows.append(row_of(*self._tables[record.topic], record))
             except Undecodable as error:
                 self._letters.send(record, error)
-                self._metrics.rows.labels(self._tables[record.topic], "dead_lettered").inc()
+                self._metrics.rows.labels(self._tables[record.topic][0], "dead_lettered").inc()
                 log.warning("set aside", topic=record.topic, partition=record.partition, offset=record.offset)
         ends = {(record.topic, record.partition): record.offset + 1 for record in records}
         written = self._copies.write(rows, {partition: self._marks[partition] for partition in ends})

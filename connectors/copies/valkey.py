@@ -1,7 +1,7 @@
 """The copies in Valkey: a hash per row, written only by records newer than what it holds, and marks of completeness.
 
 A mark, one per partition, says: everything below the group's offset was written into this very server process
-(its run id) from this very topic (its topic id). A server that was restarted, emptied or failed over has no such mark,
+(its run id) from this very topic (its topic id; each version of a table has a topic of its own). A server that was restarted, emptied or failed over has no such mark,
 and the partition is copied again from its beginning. Copies that another life left behind are removed first: they could
 hold rows whose deletion the changelog has forgotten.
 """
@@ -20,16 +20,17 @@ from redis.retry import Retry
 from connectors.consuming import Partition
 from connectors.copies.rows import Row
 
-# Raised when the form of the copies changes: readers skip a form that they do not know.
-TABLE_VERSION = 1
 SOCKET_TIMEOUT_S = 5
 SCAN_COUNT = 1_000
 
-# KEYS: the row's hash. ARGV: table version, offset, "1" for a deletion, tombstone's life in seconds, row version, value.
+# KEYS: the row's hash, the marks. ARGV: table version, offset, "1" for a deletion, tombstone's life in seconds, row
+# version, value, the mark of the version that is copied: a sink that has not heard of a promotion yet writes nothing.
 # Offsets and versions are whole numbers below 2^53, which Lua's numbers hold exactly.
 GUARDED_WRITE = """
 local held = redis.call('HMGET', KEYS[1], 'table_version', 'offset')
 local table_version, offset = tonumber(ARGV[1]), tonumber(ARGV[2])
+local copied = redis.call('HGET', KEYS[2], ARGV[7])
+if copied and tonumber(copied) > table_version then return 0 end
 if held[1] and held[2] then
   local held_version, held_offset = tonumber(held[1]), tonumber(held[2])
   if held_version > table_version or (held_version == table_version and held_offset >= offset) then return 0 end
@@ -104,11 +105,15 @@ class Copies:
                 lambda: self._client.hset(self._names.marks, mapping={_field(p): mark for p, mark in wanted.items()})
             )
 
-    def remove_former_life(self, topic: str, table: str, partitions: Iterable[int], life: str) -> None:
-        """Remove what another life of server or topic left of a table, unless somebody did so already."""
+    def remove_former_life(self, topic: str, table: tuple[str, int], partitions: Iterable[int], life: str) -> None:
+        """Remove what another life of server or topic, or another version, left of a table (name, version), unless
+        somebody did so already."""
         if self._ask(lambda: self._client.hget(self._names.marks, topic)) == life.encode():
             return
-        self._ask(lambda: self._unlink_all(table))
+        name, version = table
+        # First, so that what is removed is not written again meanwhile.
+        self._ask(lambda: self._client.hset(self._names.marks, _version_field(name), version))
+        self._ask(lambda: self._unlink_all(name))
         fields = [_field((topic, partition)) for partition in partitions]
 
         def swap() -> Any:
@@ -154,14 +159,16 @@ class Copies:
         deleted = row.value is None
         pipe.evalsha(
             self._script,
-            1,
+            2,
             self._names.row(row.table, row.key),
-            TABLE_VERSION,
+            self._names.marks,
+            row.table_version,
             row.offset,
             "1" if deleted else "0",
             self._names.tombstone_s,
             row.version,
             row.value or b"",
+            _version_field(row.table),
         )
 
     def _unlink_all(self, table: str) -> None:
@@ -190,6 +197,10 @@ def life_of(topic_id: str, run_id: str) -> str:
 
 def _field(partition: Partition) -> str:
     return f"{partition[0]}/{partition[1]}"
+
+
+def _version_field(table: str) -> str:
+    return f"version/{table}"
 
 
 def _run_id(info: Mapping[str, Any]) -> str:

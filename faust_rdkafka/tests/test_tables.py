@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from faust_rdkafka import App, BatchSchema, Misconfigured
+from faust_rdkafka import App, BatchSchema, Misconfigured, TransportError
 
 
 async def eventually(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
@@ -91,3 +91,56 @@ def test_a_store_of_an_unknown_kind_and_a_version_below_one_are_refused(broker: 
         make_app(broker, "app", tmp_path, "sqlite://").Table("counts")
     with pytest.raises(Misconfigured, match="below 1"):
         make_app(broker, "app", tmp_path).Table("counts", version=0)
+
+
+async def test_a_table_comes_and_goes_while_the_app_runs(broker: Any, running: Any, tmp_path: Path) -> None:
+    source = broker.topic("src")
+    app = make_app(broker, broker.name("app"), tmp_path, "rocksdb://")
+    tables = [app.Table("counts")]
+    counting(app, source, tables[0])
+
+    @app.agent(app.topic(source, schema=BatchSchema()), name="others")
+    async def count_others(batches: Any) -> None:
+        async for batch in batches:
+            for table in tables[1:]:
+                rows = table.partition(batch.partition)
+                rows["sum"] = rows.get("sum", 0) + sum(batch.values)
+
+    async with running(app):
+        broker.send(source, ("a", 1))
+        await eventually(lambda: sum(tables[0].values()) == 1)
+        table = await app.begin_table("counts", version=2)
+        assert table.partitions_owned() == tables[0].partitions_owned()
+        tables.append(table)
+        broker.send(source, ("a", 2), ("b", 4))
+        await eventually(lambda: sum(table.values()) == 6)
+        assert sorted(pair[0] for n in range(4) for pair in table.snapshot_bytes(n)) == [b"sum"] * len(table)
+        folder = app.tables.stores.folder(table.name)
+        assert folder.is_dir()
+        tables.pop()
+        await app.end_table(table, remove=True)
+        assert not folder.exists()
+        broker.send(source, ("a", 8))
+        await eventually(lambda: sum(tables[0].values()) == 15)
+        # It comes again as its changelog has it.
+        again = await app.begin_table("counts", version=2)
+        assert sum(again.values()) == 6
+    with pytest.raises(TransportError, match="after the app started"):
+        app.Table("late")
+
+
+async def test_a_hastened_timer_is_due_at_once(broker: Any, running: Any, tmp_path: Path) -> None:
+    app = make_app(broker, broker.name("app"), tmp_path)
+    counting(app, broker.topic("src"), app.Table("counts"))
+    ran = []
+
+    async def tick() -> None:
+        ran.append(len(ran))
+        if len(ran) < 5:
+            app.hasten(tick)
+
+    app.batch_timer(3_600)(tick)
+    async with running(app):
+        await eventually(lambda: len(ran) == 5)
+        app.hasten(tick)
+        await eventually(lambda: len(ran) == 6)

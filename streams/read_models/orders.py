@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from schemas.envelope import Message, body_to_json, to_rfc3339
+from schemas.envelope import Message, to_rfc3339
 from schemas.messages import (
     OrderCancelled,
     OrderConfirmed,
     OrderCreated,
+    OrderLine,
     OrderLinesReturned,
     OrderRejected,
     OrderShipped,
@@ -20,6 +21,7 @@ _STATUS_AFTER = {
     OrderCancelled: "CANCELLED",
     OrderShipped: "SHIPPED",
 }
+_KNOWN = (OrderCreated, OrderLinesReturned, *_STATUS_AFTER)
 
 
 def key(event: Message) -> str:
@@ -35,15 +37,17 @@ def evolve(row: Row | None, event: Message) -> Row | None:
     Raises UnexpectedMessage, HistoryGap and HistoryForked.
     """
     body, envelope = event.body, event.envelope
-    if not isinstance(body, (OrderCreated, OrderLinesReturned, *_STATUS_AFTER)):
+    if not isinstance(body, _KNOWN):
         raise UnexpectedMessage(envelope.type, "orders.events")
     if is_repeat(row, event):
         return None
+    changes: Row
     if isinstance(body, OrderCreated):
-        row = {
+        row = {}
+        changes = {
             "id": envelope.subject,
             "customer_id": body.customer_id,
-            "lines": body_to_json(body.lines),
+            "lines": [_line(line) for line in body.lines],
             "status": "CREATED",
             "reason": None,
             "total_minor": body.total_minor,
@@ -53,10 +57,20 @@ def evolve(row: Row | None, event: Message) -> Row | None:
     elif row is None:
         raise HistoryGap(f"orders/{envelope.subject} has no ORDER_CREATED", envelope.version or 0, 1)
     elif isinstance(body, OrderLinesReturned):
-        row = {**row, "returned": _with_returned(row.get("returned", []), body)}
-    elif status := _STATUS_AFTER.get(type(body)):
-        row = {**row, "status": status, "reason": getattr(body, "reason", None)}
-    return {**row, "version": envelope.version, "event_id": envelope.id}
+        changes = {"returned": _with_returned(row.get("returned", []), body)}
+    else:
+        changes = {"status": _STATUS_AFTER[type(body)], "reason": getattr(body, "reason", None)}
+    return {**row, **changes, "version": envelope.version, "event_id": envelope.id}
+
+
+def _line(line: OrderLine) -> Row:
+    # By name: `body_to_json`, which knows no line beforehand, takes ten times as long.
+    return {
+        "line": line.line,
+        "sku": line.sku,
+        "quantity": line.quantity,
+        "unit_price_minor": line.unit_price_minor,
+    }
 
 
 def _with_returned(before: list[Row], body: OrderLinesReturned) -> list[Row]:

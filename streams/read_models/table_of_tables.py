@@ -1,4 +1,8 @@
-"""The table of tables: each read model with its topic, its key and its fold. A new view is one line here."""
+"""The table of tables: each read model with its topic, its key and its fold. A new view is one line here.
+
+So is a new fold of an old view: a further line of the same name, with the table version from which on it holds. What is
+served goes on with the old one until the new version was built beside it and promoted.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,13 @@ from streams.read_models.history import Row
 
 @dataclass(frozen=True, slots=True)
 class ReadModel:
-    """`evolve` gives the next row, or None for an event that the row has already."""
+    """`evolve` gives the next row, or None for an event that the row has already; for table versions from `since` on."""
 
     name: str
     topic: str
     key: Callable[[Message], str]
     evolve: Callable[[Row | None, Message], Row | None]
+    since: int = 1
 
 
 READ_MODELS = (
@@ -28,9 +33,9 @@ READ_MODELS = (
 )
 
 
-def read_model(name: str) -> ReadModel:
-    """The read model of that name; KeyError when there is none."""
-    return _BY_NAME[name]
-
-
-_BY_NAME = {model.name: model for model in READ_MODELS}
+def read_model(name: str, version: int = 1, models: tuple[ReadModel, ...] = READ_MODELS) -> ReadModel:
+    """The read model of that name as a version of its table is folded; KeyError when there is none."""
+    lines = [model for model in models if model.name == name and model.since <= version]
+    if not lines:
+        raise KeyError(name)
+    return max(lines, key=lambda model: model.since)

@@ -27,7 +27,8 @@ from streams.letters.kept import Kept, TooLarge
 from streams.letters.lanes import lane_of
 from streams.outgoing import Outgoing
 from streams.read_models.orders_by_customer import rekey
-from streams.read_models.table_of_tables import ReadModel, read_model
+from streams.read_models.table_of_tables import READ_MODELS, ReadModel, read_model
+from streams.rebuilds.building import Rebuilds
 from streams.sagas.deadlines import Deadlines, Inputs, Offsets
 from streams.sagas.inputs import SagaInputs
 from streams.sagas.listing import SagaList
@@ -42,6 +43,8 @@ DEADLINE_INTERVAL_S = 0.5
 SAGA_TOPICS = (ORDERS_EVENTS, SAGAS_REPLIES, SAGAS_DEADLINES)
 # The agent whose lanes are parked sagas.
 ORCHESTRATE = "orchestrate_orders"
+# Before a read model's name it is its agent's.
+PROJECT = "project_"
 # What may hold an answer that a deadline has to wait for.
 ANSWER_TOPICS = (ORDERS_EVENTS, SAGAS_REPLIES)
 
@@ -62,7 +65,10 @@ Begin = Callable[[int], Work]
 
 @dataclass(frozen=True, slots=True)
 class Agents:
-    """What the agents share: the app, its tables by name, codec, clock, deadlines and list of the sagas, what is set aside."""
+    """What the agents share: the app, its tables by name, codec, clock, deadlines and list of the sagas, what is set aside.
+
+    `tables` and `models` have the served version of each read model.
+    """
 
     app: App
     tables: dict[str, Any]
@@ -71,14 +77,11 @@ class Agents:
     deadlines: Deadlines
     sagas: SagaList
     parking: Parking
+    models: dict[str, ReadModel]
+    rebuilds: Rebuilds
+    # Decodes a record: one function for all agents, so that those of one topic have it decoded once.
+    read: Callable[[Headers, bytes | None], Read]
     begin_by_agent: dict[str, Begin] = field(default_factory=dict)
-
-    def read(self, headers: Headers, value: bytes | None) -> Read:
-        """Decodes a record; one function for all agents, so that those of one topic have it decoded once."""
-        try:
-            return decode_record(headers, value, self.codec)
-        except Undecodable as error:
-            return error
 
     def send(self, outgoing: list[Outgoing]) -> None:
         """Into the batch's transaction; the record's timestamp is the message's recorded_at."""
@@ -131,19 +134,29 @@ class Agents:
             raise TooLarge(kept.digest)
         message = decode_record(kept.record.headers, kept.record.value, self.codec)
         self.work_one(kept.agent, kept.record.partition, message)
+        self.rebuilds.redriven(kept.agent.removeprefix(PROJECT), kept.record, message)
+
+    def shown_as(self, table: str) -> str:
+        """The name under which people read a table: a read model's own, whichever version of its table is served."""
+        name = table.partition("-v")[0]
+        return name if name in self.models and self.tables[name].name == table else table
 
 
-def declare(app: App, codec: Codec, clock: Callable[[], datetime]) -> Agents:
+def declare(
+    app: App, codec: Codec, clock: Callable[[], datetime], models: tuple[ReadModel, ...] = READ_MODELS
+) -> Agents:
     """Tables, agents and timer of the whole worker, registered with the app."""
     tables = {name: app.Table(name) for name in TABLES}
     parking = Parking(app, tables[WAITING], codec, clock)
-    agents = Agents(app, tables, codec, clock, Deadlines(), SagaList(), parking)
+    served = {model.name: read_model(model.name, 1, models) for model in models}
+    read = partial(_read, codec)
+    rebuilds = Rebuilds(app, tables, served, models, read)
+    agents = Agents(app, tables, codec, clock, Deadlines(), SagaList(), parking, served, rebuilds, read)
     _agent(agents, "reserve_stock", (INVENTORY_COMMANDS,), partial(_reserve_stock, agents))
     _agent(agents, ORCHESTRATE, SAGA_TOPICS, partial(_orchestrate_orders, agents))
-    _agent(agents, "project_orders", (ORDERS_EVENTS,), partial(_project_orders, agents))
-    for name in ("orders_by_customer", "stock"):
-        model = read_model(name)
-        _agent(agents, f"project_{name}", (model.topic,), partial(_project, agents, model))
+    for name, model in served.items():
+        begin = partial(_project_orders, agents) if name == "orders" else partial(_project, agents, name)
+        _agent(agents, f"{PROJECT}{name}", (model.topic,), begin)
     redriving = Redriving(parking, agents.try_again)
     _agent(agents, "redrive_letters", (DEAD_LETTERS_COMMANDS,), partial(_redrive_letters, agents, redriving))
     _watch_sagas(agents)
@@ -159,12 +172,21 @@ def _agent(agents: Agents, name: str, topics: tuple[str, ...], begin: Begin) -> 
     agents.begin_by_agent[name] = begin
     for topic in topics:
         agents.parking.readers.setdefault(topic, []).append(name)
+    followed = name.removeprefix(PROJECT)
 
     async def loop(batches: Any) -> None:
         async for batch in batches:
             agents.work(name, batch)
+            agents.rebuilds.follow(followed, batch)
 
     agents.app.agent(agents.app.topic(*topics, schema=BatchSchema(agents.read, headers=True)), name=name)(loop)
+
+
+def _read(codec: Codec, headers: Headers, value: bytes | None) -> Read:
+    try:
+        return decode_record(headers, value, codec)
+    except Undecodable as error:
+        return error
 
 
 def _reserve_stock(agents: Agents, partition: int) -> Work:
@@ -187,7 +209,7 @@ def _orchestrate_orders(agents: Agents, partition: int) -> Work:
 
 
 def _project_orders(agents: Agents, partition: int) -> Work:
-    model, rows = read_model("orders"), agents.tables["orders"].partition(partition)
+    model, rows = agents.models["orders"], agents.tables["orders"].partition(partition)
     at = agents.clock()
 
     def act(event: Message) -> None:
@@ -200,8 +222,8 @@ def _project_orders(agents: Agents, partition: int) -> Work:
     return Work(act)
 
 
-def _project(agents: Agents, model: ReadModel, partition: int) -> Work:
-    rows = agents.tables[model.name].partition(partition)
+def _project(agents: Agents, name: str, partition: int) -> Work:
+    model, rows = agents.models[name], agents.tables[name].partition(partition)
 
     def act(event: Message) -> None:
         key = model.key(event)

@@ -20,6 +20,9 @@ from schemas.envelope import now
 from schemas.topics import APP_ID
 from streams.histories.following import Follower
 from streams.histories.pages import add_histories
+from streams.read_models.table_of_tables import READ_MODELS, ReadModel
+from streams.rebuilds.control import Control
+from streams.rebuilds.pages import add_rebuilds
 from streams.worker.agents import Agents, declare
 from streams.worker.metrics import WorkerMetrics, registry
 from streams.worker.reading import Freshness, Reader
@@ -76,11 +79,16 @@ class FolderUnusable(Exception):
 
 
 async def work(
-    settings: WorkerSettings, clock: Callable[[], datetime] = now, codec: Codec = CODEC, make_app: type[App] = App
+    settings: WorkerSettings,
+    clock: Callable[[], datetime] = now,
+    codec: Codec = CODEC,
+    models: tuple[ReadModel, ...] = READ_MODELS,
+    make_app: type[App] = App,
 ) -> int:
     """Runs the worker to its end; gives the exit code (70: a fatal error, start it again).
 
-    `make_app` may be an App that ends at named steps, for tests. Raises FolderUnusable, and PortTaken of `streams.worker.web`.
+    `models` are the folds that it knows; which of them is used says the topic of table versions. `make_app` may be an
+    App that ends at named steps, for tests. Raises FolderUnusable, and PortTaken of `streams.worker.web`.
     """
     gc.set_threshold(*GC_THRESHOLDS)
     try:
@@ -100,28 +108,37 @@ async def work(
         dead_letter=lambda record, reason, error: agents.parking.killed(record, reason, error),
         web_enabled=False,
     )
-    agents = declare(app, codec, clock)
+    agents = declare(app, codec, clock, models)
     waiters, reader = Waiters(), Reader(agents, settings.name)
-    app.on_commit(waiters.wake)
+    app.on_commit(lambda table, partition, keys: waiters.wake(agents.shown_as(table), partition, keys))
     app.on_commit(lambda _table, partition, _keys: reader.freshness.confirm(partition))
     progress = _Progress(app)
     pages = Pages(reader, waiters, progress, registry(WorkerMetrics(agents, waiters)))
     application = pages.application()
-    owned = agents.tables["orders"].partitions_owned
+    add_rebuilds(application, app, agents.rebuilds, settings.name)
+
+    def owned() -> set[int]:
+        partitions: set[int] = agents.tables["orders"].partitions_owned()
+        return partitions
+
     follower = Follower(settings.kafka_bootstrap, settings.folder / "histories", owned)
     add_histories(application, lambda: follower.index, owned)
     server = await serve(application, settings.host, settings.port)
     follower.start()
+    control = Control(settings.kafka_bootstrap, frozenset(agents.models))
     watching = asyncio.create_task(_watch_freshness(app, reader.freshness))
     log.info("worker starts", worker=settings.name, client_id=settings.client_id)
     try:
+        agents.rebuilds.declare(await control.first())
+        control.tell(agents.rebuilds.changed)
         code: int = await run(app)
     finally:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
         await server.cleanup()
-        await asyncio.to_thread(follower.stop)
+        await agents.rebuilds.stop()
+        await asyncio.gather(asyncio.to_thread(follower.stop), asyncio.to_thread(control.stop))
     log.info("worker ended", worker=settings.name, exit_code=code)
     return code
 

@@ -24,7 +24,7 @@ from streams.worker.parking import TABLE as WAITING
 PAGE_LIMIT_DEFAULT = 100
 PAGE_LIMIT_MAX = 1000
 # Rows of these tables lie in the partition of something else than their own key.
-ROUTED_BY_OTHER = frozenset({"stock_commands", "waiting"})
+ROUTED_BY_OTHER = frozenset({"stock_commands", "waiting", "rebuilds"})
 
 # State of a saga one of whose messages was set aside.
 PARKED = "PARKED"

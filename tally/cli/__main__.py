@@ -17,6 +17,7 @@ from tally.cli import (
     outbox,
     processes,
     publish,
+    rebuilds,
     replay,
     sagas,
     schemas,
@@ -57,6 +58,8 @@ app = typer.Typer(
     # A traceback with its local variables shows passwords, and hides what happened.
     pretty_exceptions_enable=False,
 )
+# Two files, one group: what histories fold to, and what is built from them.
+replay.app.add_typer(rebuilds.app)
 for module_app in TOP:
     app.add_typer(module_app)
 for name, group_app in GROUPS.items():

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,32 @@ READY_WITHIN_S = 30.0
 
 
 @pytest.fixture(scope="session")
-def tally_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def tally_kafka(new_kafka: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
     """Bootstrap address of a Kafka that has all of Tally's topics."""
-    server = Kafka(tmp_path_factory.mktemp("tally-kafka"))
-    try:
-        server.start()
-        create_topics(server.bootstrap)
-        yield server.bootstrap
-    finally:
-        server.stop()
+    with new_kafka() as bootstrap:
+        yield bootstrap
+
+
+@pytest.fixture(scope="session")
+def new_kafka(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], AbstractContextManager[str]]:
+    """Starts a further one, for tests that change what all workers serve."""
+
+    @contextlib.contextmanager
+    def started() -> Iterator[str]:
+        server = Kafka(tmp_path_factory.mktemp("tally-kafka"))
+        try:
+            server.start()
+            create_topics(server.bootstrap)
+            yield server.bootstrap
+        finally:
+            server.stop()
+
+    return started
+
+
+@pytest.fixture(scope="session")
+def log_class() -> type[Log]:
+    return Log
 
 
 @pytest.fixture(scope="session")

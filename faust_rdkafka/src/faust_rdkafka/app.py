@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,11 @@ from .stats import Stats
 from .supervisor import RestartAtOnce
 from .table import Table
 from .timers import BatchTimer
+from .topics import declare_changelogs
 from .watching import Lag, line
+
+# Between two looks whether a rebalance is over.
+_LOOK_S = 0.05
 
 
 class App(faust.App):
@@ -116,6 +121,38 @@ class App(faust.App):
             return function
 
         return declare
+
+    def hasten(self, function: Callable[[], Any]) -> None:
+        """The batch timer of this function is due now, and at once again when it says so while it runs."""
+        for timer in self._timers:
+            if timer.function is function:
+                timer.hastened = True
+        if self._consumer is not None:
+            self._consumer.batches.wake()
+
+    @asynccontextmanager
+    async def between_batches(self) -> AsyncIterator[None]:
+        """No batch runs and no partition comes or goes within: tables stand where the last commit left them."""
+        while True:
+            if self._consumer is not None:
+                async with self._consumer.batches.busy:
+                    if self.ready:
+                        yield
+                        return
+            await asyncio.sleep(_LOOK_S)
+
+    async def begin_table(self, name: str, **options: Any) -> Table:
+        """A table that comes while the app runs, with its changelog: part of every batch from the next one on."""
+        table: Table = self.conf.Table(self, name=name, beacon=self.tables.beacon, **options)
+        async with self.between_batches():
+            await declare_changelogs(self, self.consumer.partitions, [table])
+            await self.tables.take_in(table)
+        return table
+
+    async def end_table(self, table: Table, *, remove: bool = False) -> None:
+        """Let go of a table while the app runs; with `remove` its files here go too. The changelog stays."""
+        async with self.between_batches():
+            await self.tables.let_go(table, remove=remove)
 
     def on_partitions_restored(self, callback: Callable[[set[int]], Any]) -> Callable[[set[int]], Any]:
         """Call with partition numbers when their tables are restored, before their first record."""

@@ -29,7 +29,7 @@ from .gathered import Gathered
 from .probation import ALONE_AFTER, SET_ASIDE_AFTER, Probation
 from .records import FAILED, RawRecord, raw_record
 from .stats import Stats
-from .timers import BatchTimer, timer_context
+from .timers import BatchTimer
 from .watching import Lag, lag
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class BatchLoop:
         return gathered is not None or timers
 
     async def _sleep(self) -> None:
-        due = min((timer.due for timer in self.timers), default=None) if self.ready else None
+        due = min((0.0 if t.hastened else t.due for t in self.timers), default=None) if self.ready else None
         wait_s = None if due is None else max(due - time.monotonic(), 0)
         try:
             await asyncio.wait_for(self._woken.wait(), wait_s)
@@ -177,11 +177,9 @@ class BatchLoop:
     async def _run_due_timers(self) -> bool:
         ran = False
         for timer in self.timers:
-            if not self.ready or not self.commits.offsets or self._stopping or timer.due > time.monotonic():
+            if not self.ready or not self.commits.offsets or self._stopping or not timer.is_due():
                 continue
-            with timer_context():
-                await timer.function()
-            timer.due = time.monotonic() + timer.interval_s
+            await timer.run()
             if self.commits.has_work():
                 await self._commit(dict(self.commits.offsets))
                 self._stats.timer_batches += 1

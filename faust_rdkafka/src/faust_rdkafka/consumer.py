@@ -92,7 +92,7 @@ class Consumer(FaustConsumer):
             return  # an agent was started anew; to subscribe again would be a rebalance
         self._subscribed = names
         self.partitions = await self.check_topics(names)
-        await declare_changelogs(self.app, self.partitions)
+        await declare_changelogs(self.app, self.partitions, list(self.app.tables.values()))
         self.fetcher.subscribe(names)
 
     async def check_topics(self, names: Iterable[str]) -> int:

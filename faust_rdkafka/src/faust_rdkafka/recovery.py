@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from functools import cached_property
 from typing import Any
 
@@ -103,12 +104,54 @@ class TableManager(FaustTableManager):
         self._tables_registered.set()
 
     def add(self, table: Any) -> Any:
-        if table.name in self:
-            raise TransportError(f"table {table.name!r} is declared twice")
         if not isinstance(table, Table):
             raise Misconfigured(f"table {table.name!r}: a {type(table).__name__} is not supported by rdkafka://")
         if self._tables_finalized.is_set():
             raise TransportError(f"table {table.name!r} is declared after the app started")
+        return self._register(table)
+
+    def withdraw(self, table: Table) -> None:
+        """Take a declaration back, before the app starts."""
+        if self._tables_finalized.is_set():
+            raise TransportError(f"table {table.name!r} is withdrawn after the app started")
+        self._unregister(table)
+
+    async def take_in(self, table: Table) -> None:
+        """Between two batches: the owned partitions are restored, and published."""
+        self._register(table)
+        await table.maybe_start()
+        numbers = {tp.partition for tp in self.app.consumer.assignment()}
+        complete = await asyncio.get_running_loop().run_in_executor(
+            None,
+            restore,
+            [table],
+            numbers,
+            self.app.transport.client_config(),
+            self.app.stats,
+            lambda: self.app.consumer.should_stop or self.app.should_stop,
+        )
+        if complete:
+            for number in numbers:
+                table.publish(number)
+
+    async def let_go(self, table: Table, *, remove: bool) -> None:
+        """Between two batches: the partitions' stores are closed."""
+        self._unregister(table)
+        await table.stop()
+        if remove:
+            await asyncio.get_running_loop().run_in_executor(None, self.remove_files, table.name)
+
+    def remove_files(self, name: str) -> None:
+        """What a table that is declared no more left here; a changelog that stands would fill it again."""
+        shutil.rmtree(self.stores.folder(name), ignore_errors=True)
+
+    def _unregister(self, table: Table) -> None:
+        del self[table.name]
+        del self._changelogs[table.changelog_topic_name]
+
+    def _register(self, table: Table) -> Table:
+        if table.name in self:
+            raise TransportError(f"table {table.name!r} is declared twice")
         self.stores.check(table)
         self[table.name] = table
         self._changelogs[table.changelog_topic_name] = table

@@ -110,6 +110,14 @@ class Table(faust.Table):
         _, pairs = database.scan_with_note()
         return ((keys(key), values(row)) for key, row in pairs)
 
+    def snapshot_bytes(self, number: int) -> Iterator[tuple[bytes, bytes]]:
+        """The same as the changelog has them, in the order of the keys' bytes."""
+        database = self._partitions[number].database
+        if database is not None:
+            return database.scan_with_note()[1]
+        keys, values = self.key_codec.dumps, self.value_codec.dumps
+        return iter(sorted((keys(key), values(row)) for key, row in self._committed[number].items()))
+
     async def checksum(self, number: int) -> Checksum:
         """Of an owned partition's committed rows, in a thread of its own; KeyError when the partition is not owned."""
         view, partition = self._committed[number], self._partitions[number]

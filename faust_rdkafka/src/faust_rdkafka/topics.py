@@ -40,9 +40,8 @@ def equal_partition_count(admin: Any, topics: Sequence[str], stopping: Callable[
     return next(iter(counts.values()), 0)
 
 
-async def declare_changelogs(app: Any, partitions: int) -> None:
+async def declare_changelogs(app: Any, partitions: int, tables: Sequence[Any]) -> None:
     """Make missing changelogs, compacted; one with another partition count is refused."""
-    tables = list(app.tables.values())
     if not tables or not partitions:
         return
     for table in tables:

@@ -124,7 +124,13 @@ class Transactions:
                 content.changelog_offsets[message.topic(), message.partition()] = message.offset()
 
         for index, record in enumerate(changelog):
-            self._produce_when_there_is_room(record, note if index in asked else None)
+            if index in asked:
+                self._produce_when_there_is_room(record, note)
+                continue
+            try:
+                produce(record[0], record[2], record[1], record[3])
+            except BufferError:
+                self._produce_when_there_is_room(record)
 
     def _produce_when_there_is_room(self, record: Outgoing, told: Callable[..., None] | None = None) -> None:
         topic, key, value, partition, headers, timestamp_ms = record

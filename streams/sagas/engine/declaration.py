@@ -137,7 +137,7 @@ class Declaration(Generic[S]):
     give_up: str
     moved: Callable[[S, Any], S]
     afterwards: tuple[Step[S], ...] = ()
-    started: type = SagaStarted
+    started: type[Any] = SagaStarted
     by_name: dict[str, Step[S]] = field(init=False)
     by_command_type: dict[str, Step[S]] = field(init=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 import uuid
@@ -20,6 +21,7 @@ from connectors.copies import CopiesConfig, CopiesMetrics, CopiesSink
 from connectors.probes import Health
 from schemas.codec import AvroCodec
 from schemas.messages import DeadLettered
+from schemas.table_versions import Versions, to_value
 from schemas.topics import DEAD_LETTERS, TOPICS
 from tally.local.valkey import Valkey
 
@@ -74,7 +76,10 @@ class World:
         self.put_raw(key, None if row is None else orjson.dumps(row))
 
     def put_raw(self, key: bytes, value: bytes | None) -> None:
-        self._producer.produce(self.topic, value, key)
+        self.send(self.topic, key, value)
+
+    def send(self, topic: str, key: bytes, value: bytes | None) -> None:
+        self._producer.produce(topic, value, key)
 
     def flush(self) -> None:
         assert self._producer.flush(30) == 0
@@ -161,7 +166,7 @@ def test_a_copy_in_a_later_form_is_left_alone(world: World) -> None:
     world.client.hset("tally-copies:marks", world.topic, "x")
     with Running(world.config) as running:
         until(lambda: running.health.why_not_ready() is None, "ready")
-        until(lambda: world.client.hlen("tally-copies:marks") == 1 + PARTITIONS, "marked")
+        until(lambda: world.client.hlen("tally-copies:marks") == 2 + PARTITIONS, "marked")
         world.client.hset(b"tally:orders:k", mapping={"value": "later", "offset": 0, "table_version": 2})
         world.put(b"k", {"version": 9})
         world.flush()
@@ -216,6 +221,64 @@ def test_what_another_life_of_the_topic_left_is_removed(world: World) -> None:
         until(lambda: bool(world.copy(b"a")), "the row")
     assert world.copy(b"gone") == {}
     assert world.client.get(b"tally:orders_by_customer:gone") == b"another table's"
+
+
+@pytest.fixture
+def promoted(world: World) -> Iterator[Callable[[], None]]:
+    """Makes a topic of versions and the changelog of version 2, which has other rows; the call promotes it."""
+    versions, changelog = f"versions-{world.topic}", f"{world.topic}-v2"
+    world.config = dataclasses.replace(world.config, versions=versions)
+    admin = AdminClient({"bootstrap.servers": world.config.bootstrap})
+    compacted = {"cleanup.policy": "compact"}
+    wanted = [NewTopic(versions, 1, 1, config=compacted), NewTopic(changelog, PARTITIONS, 1, config=compacted)]
+    for made in admin.create_topics(wanted).values():
+        made.result(30)
+    world.send(changelog, b"kept", b'{"version":7,"new":true}')
+    world.flush()
+
+    def promote() -> None:
+        world.send(versions, b"orders", to_value(Versions(2, None, 2)))
+        world.flush()
+
+    yield promote
+    for deleted in admin.delete_topics([versions, changelog]).values():
+        deleted.result(30)
+
+
+def test_a_promotion_takes_the_former_copies_away_and_brings_those_of_the_new_version(
+    world: World, promoted: Callable[[], None]
+) -> None:
+    for key in (b"kept", b"gone"):
+        world.put(key, {"version": 7})
+    world.flush()
+    with Running(world.config):
+        until(lambda: bool(world.copy(b"kept") and world.copy(b"gone")), "the rows of version 1")
+        # Built beside, it is not to be seen.
+        assert world.copy(b"kept")[b"table_version"] == b"1"
+        promoted()
+        until(lambda: world.copy(b"kept").get(b"table_version") == b"2", "the rows of version 2")
+        assert orjson.loads(world.copy(b"kept")[b"value"]) == {"version": 7, "new": True}
+        assert world.copy(b"gone") == {}
+        # A worker that is late, or a sink that has not heard of it, cannot bring the former version back.
+        world.put(b"gone", {"version": 8})
+        world.send(f"{world.topic}-v2", b"last", b'{"version":1}')
+        world.flush()
+        until(lambda: bool(world.copy(b"last")), "a later row of version 2")
+        assert world.copy(b"gone") == {}
+
+
+def test_a_sink_that_was_away_during_a_promotion_begins_with_the_new_version(
+    world: World, promoted: Callable[[], None]
+) -> None:
+    world.put(b"gone", {"version": 7})
+    world.flush()
+    with Running(world.config):
+        until(lambda: bool(world.copy(b"gone")), "the row of version 1")
+    promoted()
+    with Running(world.config) as running:
+        until(lambda: world.copy(b"kept").get(b"table_version") == b"2", "the rows of version 2")
+        assert running.rows("written") == 1
+    assert world.copy(b"gone") == {}
 
 
 def test_a_changelog_record_that_is_no_row_becomes_a_dead_letter(world: World) -> None:

@@ -41,13 +41,14 @@ class Stores:
         scheme: str = (table._store or self._app.conf.store).scheme
         return scheme
 
-    def folder(self, table: Any) -> Path:
+    def folder(self, name: str) -> Path:
+        """Of a table, with its version in the name."""
         options: Options = self._app.options
-        return Path(self._app.conf.tabledir) / (options.instance or "") / table.name
+        return Path(self._app.conf.tabledir) / (options.instance or "") / name
 
     def open(self, table: Any, number: int) -> MemoryRows | RocksRows:
         """Blocks on files. StoreFailed when they cannot be used."""
         if self.kind(table) == MEMORY:
             return MemoryRows()
-        database = table.Database(self.folder(table) / str(number), self._resources, self._failed)
+        database = table.Database(self.folder(table.name) / str(number), self._resources, self._failed)
         return RocksRows(database, table.key_codec, table.value_codec, self._app.options.store_cache_rows)
