@@ -92,7 +92,6 @@ def test_a_derived_id_is_the_same_each_time_and_different_at_each_place() -> Non
     assert derive_id("cause", 1, "a") == derive_id("cause", 1, "a")
 
 
-
 @given(st.text(max_size=50), st.lists(st.one_of(st.integers(), st.text(max_size=20)), max_size=4))
 def test_a_derived_id_is_a_uuid_of_version_5(cause: str, place: list[object]) -> None:
     # Derived ids are in topics for ever: RFC 9562, version 5, in our name space.
