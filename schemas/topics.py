@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 # Four keep two workers of a small machine busy and cost a local broker little.
 # Never to be changed under a keyed event topic: keys would move (design: a move is a copy to a new topic).
@@ -70,6 +70,9 @@ def changelog(table: str, version: int = 1) -> str:
     return f"{APP_ID}-{table}-changelog" if version == 1 else f"{APP_ID}-{table}-v{version}-changelog"
 
 
+REPLAYS = changelog("replays")
+
+
 def connector_offsets(connector: str) -> str:
     """Name of the topic in which a connector keeps its position."""
     return f"connect-outbox-{connector}-offsets"
@@ -128,6 +131,8 @@ _ALL = (
         cleanup="compact",
     ),
     *(_changelog_topic(table) for table in TABLES),
+    # A table too, though no worker's: its rows are written by the process that replays, and by who asks it to pause.
+    replace(_changelog_topic("replays"), key="replay id", messages="how each replay stands (JSON)"),
     *(
         Topic(
             connector_offsets(name),

@@ -17,9 +17,10 @@ from schemas.topics import APP_ID
 from tally.cli.failures import NotFound, VerbGroup, WrongUsage
 from tally.cli.kafka import Bootstrap, reading, reading_codec
 from tally.cli.printing import Format, chosen, csv_line, fill, to_line
-from tally.cli.records import COLUMNS, for_table, header, to_row, tokens
+from tally.cli.records import COLUMNS, for_table, to_row, tokens
 from tally.reading.places import Span, parse_span
 from tally.reading.reader import Partition, Reader, Record
+from tally.reading.rows import header
 
 app = typer.Typer(cls=VerbGroup, rich_markup_mode=None)
 

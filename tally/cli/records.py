@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from schemas.codec import Codec
-from schemas.envelope import body_to_json, to_rfc3339
+from schemas.envelope import body_to_json
 from schemas.errors import Undecodable
 from schemas.records import decode_record
 from schemas.topics import TOPICS
 from tally.cli.failures import WrongUsage
 from tally.cli.printing import to_line
 from tally.reading.reader import Record
+from tally.reading.rows import row_of, text
 
 COLUMNS = ("timestamp", "topic", "partition", "offset", "key", "type", "version", "data")
 # Of a value that cannot be read, this much is shown.
@@ -25,19 +25,7 @@ def to_row(record: Record, codec: Codec) -> dict[str, Any]:
 
     A record that cannot be decoded has `data` null, and `undecodable` with the reason and `raw` with its first bytes.
     """
-    row: dict[str, Any] = {
-        "topic": record.topic,
-        "partition": record.partition,
-        "offset": record.offset,
-        "timestamp": to_rfc3339(datetime.fromtimestamp(record.timestamp_ms / 1_000, UTC)),
-        "key": text(record.key),
-        "headers": {name: text(value) for name, value in record.headers},
-        "id": header(record, "ce_id") or header(record, "id"),
-        "type": header(record, "ce_type"),
-        "aggregateId": header(record, "ce_subject"),
-        "version": _number(header(record, "aggregateversion")),
-        "data": None,
-    }
+    row = row_of(record)
     try:
         message = decode_record(record.headers, record.value, codec)
         row["data"] = body_to_json(message.body)
@@ -56,19 +44,6 @@ def for_table(row: dict[str, Any]) -> dict[str, Any]:
     if "undecodable" in row:
         return {**row, "data": f"UNDECODABLE: {row['undecodable']} [{row['raw']}]"}
     return {**row, "data": row["data"] if isinstance(row["data"], str) else to_line(row["data"] or {})}
-
-
-def header(record: Record, name: str) -> str | None:
-    """The text of a header; None where there is none."""
-    for found, value in record.headers:
-        if found == name:
-            return text(value)
-    return None
-
-
-def text(value: bytes | str | None) -> str | None:
-    """Bytes as UTF-8 text, other bytes as \\x escapes."""
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
 
 
 def tokens(record: Record, row: dict[str, Any]) -> Callable[[str], str]:
@@ -105,7 +80,3 @@ def tokens(record: Record, row: dict[str, Any]) -> Callable[[str], str]:
 def _holds_json(topic: str) -> bool:
     known = TOPICS.get(topic)
     return known is not None and (topic.endswith("-changelog") or topic.startswith("connect-"))
-
-
-def _number(value: str | None) -> int | None:
-    return int(value) if value is not None and value.isdigit() else None

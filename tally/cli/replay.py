@@ -1,93 +1,247 @@
-"""The verb replay run --dry-run: counts what a bounded range of topics holds and folds it, changing nothing."""
+"""The verbs replay plan, run, status, pause and forget: what topics hold once more, beside the live system."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from threading import Event, Thread
+from typing import Annotated
 
 import typer
 
-from schemas.envelope import Message
-from schemas.errors import Undecodable
-from schemas.records import decode_record
-from streams.replay.folding import Folded, replay
-from tally.cli.consume import Offset, Wanted, records
-from tally.cli.failures import CheckFailed, WrongUsage, group
-from tally.cli.kafka import Bootstrap, reading, reading_codec
+from streams.replay.folding import Folded
+from tally.cli.consume import Offset, printer
+from tally.cli.failures import INTERRUPTED, CheckFailed, Failure, NotFound, WrongUsage, group, stop
+from tally.cli.kafka import Bootstrap, address, failing_plainly, reading_codec
 from tally.cli.printing import Format, chosen, print_document, print_rows
-from tally.reading.moments import parse_moment
-from tally.reading.places import Kind, Place, Span, parse_span
-from tally.reading.reader import Reader
+from tally.cli.replay_options import (
+    From,
+    FromVersion,
+    Id,
+    Keys,
+    Num,
+    Partition,
+    Rate,
+    SideEffects,
+    To,
+    Topics,
+    ToVersion,
+    Types,
+    Where,
+)
+from tally.cli.replay_plans import into_of, show_plan
+from tally.replaying.asked import Bounds
+from tally.replaying.errors import ReplayError, UnknownReplay, WrongReplay
+from tally.replaying.planning import Asked, Plan
+from tally.replaying.replays import Replays, Work, new_replay_id
+from tally.replaying.standing import Standing, State
+from tally.replaying.targets import Kind, Shown, parse_into
 
-app = group("Replay: what histories fold to.")
+app = group("Replays: what topics hold once more, onto the screen, into a file or another topic.")
 
-_TABLES = ("orders", "orders_by_customer", "stock", "stock_levels", "holds", "order_sagas")
 _FAULTS_SHOWN = 20
+_COLUMNS = (
+    "id",
+    "state",
+    "done_percent",
+    "left",
+    "read",
+    "written",
+    "unreadable",
+    "records_per_second",
+    "into",
+    "note",
+)
+
+ReplayId = Annotated[str, typer.Argument(metavar="ID", help="The replay's id.")]
 
 
-@app.callback()
-def replaying() -> None:
-    """Replay: what histories fold to."""
+@app.command()
+def plan(
+    topics: Topics,
+    into: Where = "print",
+    offset: Offset = "beginning",
+    from_: From = None,
+    to: To = None,
+    keys: Keys = None,
+    partition: Partition = None,
+    types: Types = None,
+    from_version: FromVersion = None,
+    to_version: ToVersion = None,
+    num: Num = None,
+    rate: Rate = None,
+    side_effects: SideEffects = None,
+    bootstrap: Bootstrap = None,
+    form: Format = None,
+) -> None:
+    """Show what a replay would do: offsets, records by type, what cannot be read, how long. Nothing is written."""
+    bounds = Bounds(
+        offset, from_, to, _each(keys), partition, _each(types), from_version, to_version, num
+    )  # fmt: skip
+    with _replays(bootstrap) as replays:
+        asked = Asked(tuple(topics), parse_into(into), bounds, rate, "", _each(side_effects))
+        show_plan(replays, replays.plan(asked, datetime.now(UTC)), None, form)
 
 
 @app.command()
 def run(
-    topics: Annotated[list[str], typer.Argument(metavar="TOPIC...", help="Event topics.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count and fold in memory only.")] = False,
+    topics: Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]...", help="What to replay.")] = None,
+    into: Where = "print",
+    resume: Annotated[str | None, typer.Option("--resume", metavar="ID", help="Go on with a replay.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and fold it in memory.")] = False,
     offset: Offset = "beginning",
-    from_: Annotated[str | None, typer.Option("--from", help="From this moment on.")] = None,
-    to: Annotated[str | None, typer.Option("--to", help="Up to this moment, not included.")] = None,
+    from_: From = None,
+    to: To = None,
+    keys: Keys = None,
+    partition: Partition = None,
+    types: Types = None,
+    from_version: FromVersion = None,
+    to_version: ToVersion = None,
+    num: Num = None,
+    rate: Rate = None,
+    id_: Id = "",
+    side_effects: SideEffects = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before writing into a topic.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the replay.")] = "",
     bootstrap: Bootstrap = None,
     form: Format = None,
 ) -> None:
-    """Count by type what a range of topics holds, and fold it with the agents' own code."""
-    if not dry_run:
-        raise WrongUsage("only --dry-run is there: nothing of the live system is changed by a replay")
-    wanted = Wanted(tuple(dict.fromkeys(topics)), _span(offset, from_, to))
-    unreadable: list[str] = []
-    with reading(bootstrap) as reader:
-        folded = replay(_messages(reader, wanted, unreadable))
-    _print(folded, unreadable, form)
-    if unreadable or folded.faults_total:
-        raise CheckFailed(f"{len(unreadable)} records cannot be read, {folded.faults_total} do not fold")
+    """Replay. Ctrl-C pauses; after a pause or a crash --resume ID goes on, into a file or a topic exactly once."""
+    bounds = Bounds(
+        offset, from_, to, _each(keys), partition, _each(types), from_version, to_version, num
+    )  # fmt: skip
+    with _replays(bootstrap) as replays:
+        asked = Asked(tuple(topics or ()), parse_into(into), bounds, rate, id_, _each(side_effects), reason)
+        if resume is not None:
+            if asked != Asked((), parse_into("print"), rate=rate):
+                raise WrongUsage("--resume goes on with what was asked at first; only --rate can be given anew")
+            with _stopped_by_signals() as stopping:
+                standing = replays.resume(resume, rate, _work(stopping, form))
+            _finish(standing, form)
+            return
+        planned = replays.plan(asked, datetime.now(UTC))
+        if dry_run:
+            show_plan(replays, planned, Folded(), form)
+            return
+        planned = replace(planned, asked=replace(planned.asked, id=asked.id or new_replay_id()))
+        _announce(planned, yes)
+        with _stopped_by_signals() as stopping:
+            standing = replays.start(planned, _work(stopping, form))
+        _finish(standing, form)
 
 
-def _span(offset: str, from_: str | None, to: str | None) -> Span:
-    now = datetime.now(UTC)
-    try:
-        span = parse_span(offset, now)
-        if from_ is not None or to is not None:
-            if offset != "beginning":
-                raise WrongUsage("--offset and --from/--to contradict each other")
-            start = span.start if from_ is None else Place(Kind.MOMENT, parse_moment(from_, now))
-            span = Span(start, None if to is None else Place(Kind.MOMENT, parse_moment(to, now)))
-    except ValueError as error:
-        raise WrongUsage(str(error)) from None
-    return span
+@app.command()
+def status(
+    id_: Annotated[str | None, typer.Argument(metavar="[ID]", help="One replay, in full.")] = None,
+    bootstrap: Bootstrap = None,
+    form: Format = None,
+) -> None:
+    """How each replay stands: progress, rate, and how many offsets are left."""
+    now_ms = round(time.time() * 1_000)
+    with _replays(bootstrap) as replays:
+        if id_ is None:
+            found = sorted(replays.standings().values(), key=lambda each: each.replay.created_at)
+            print_rows([each.shown(now_ms) for each in found], _COLUMNS, form)
+        else:
+            print_document(replays.standing(id_).in_full(now_ms), form)
 
 
-def _messages(reader: Reader, wanted: Wanted, unreadable: list[str]) -> Iterator[tuple[str, Message]]:
-    codec = reading_codec()
-    for record in records(reader, wanted, stop=True):
+@app.command()
+def pause(id_: ReplayId, bootstrap: Bootstrap = None, form: Format = None) -> None:
+    """Pause a replay that runs somewhere, at the end of its batch."""
+    with _replays(bootstrap) as replays:
+        print_document(replays.pause(id_).shown(round(time.time() * 1_000)), form)
+
+
+@app.command()
+def forget(id_: ReplayId, bootstrap: Bootstrap = None) -> None:
+    """Take a replay that does not run off the list; what it wrote stays."""
+    with _replays(bootstrap) as replays:
+        replays.forget(id_)
+
+
+@contextmanager
+def _replays(bootstrap: str | None) -> Iterator[Replays]:
+    with failing_plainly():
         try:
-            yield record.topic, decode_record(record.headers, record.value, codec)
-        except Undecodable as error:
-            unreadable.append(f"{record.topic}/{record.partition}/{record.offset}: {error.reason}")
+            with Replays(address(bootstrap), reading_codec()) as replays:
+                yield replays
+        except WrongReplay as error:
+            raise WrongUsage(str(error)) from None
+        except UnknownReplay as error:
+            raise NotFound(str(error)) from None
+        except ReplayError as error:
+            raise Failure(str(error)) from None
 
 
-def _print(folded: Folded, unreadable: list[str], form: str | None) -> None:
-    counts = [
-        {"topic": topic, "type": type_, "count": count} for (topic, type_), count in sorted(folded.counts.items())
-    ]
-    rows = {name: len(table) for name in _TABLES if (table := getattr(folded, name))}
-    faults = [*unreadable, *folded.faults][:_FAULTS_SHOWN]
-    document: dict[str, Any] = {"counts": counts, "rows": rows, "faults": faults}
-    if chosen(form) != "table":
-        print_document(document, form)
+@contextmanager
+def _stopped_by_signals() -> Iterator[Event]:
+    """An event that SIGTERM and SIGINT set, in a thread of its own: the main thread may hold the event's lock."""
+    stopping = Event()
+    before = {
+        number: signal.signal(number, lambda *_: Thread(target=stopping.set, name="stop").start())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _work(stopping: Event, form: str | None) -> Work:
+    show = printer(chosen(form), reading_codec())
+    return Work(Shown(lambda record, _: show(record), sys.stdout.flush), stopping, _progress())
+
+
+def _progress() -> Callable[[Standing], None]:
+    """Says how far it is, on a terminal; elsewhere `tally replay status` does."""
+    if not sys.stderr.isatty():
+        return lambda _: None
+
+    def say(standing: Standing) -> None:
+        row = standing.shown(standing.at_ms)
+        line = f"{row['done_percent']} %, {row['written']} written, {row['left']} offsets left"
+        typer.echo(f"\r{line:<60}", err=True, nl=standing.state is not State.RUNNING)
+
+    return say
+
+
+def _announce(planned: Plan, yes: bool) -> None:
+    """Says what is about to happen; asks before a topic is written to."""
+    asked, offsets = planned.asked, sum(each.end - each.start for each in planned.ranges)
+    typer.echo(
+        f"replay {asked.id}: {offsets} offsets of {len(planned.ranges)} partitions into {into_of(planned)};"
+        f" side effects: {', '.join(asked.side_effects) or 'none'}",
+        err=True,
+    )
+    if asked.into.kind is not Kind.TOPIC or yes:
         return
-    print_rows(counts, ("topic", "type", "count"), form)
-    typer.echo()
-    print_rows([{"table": name, "rows": count} for name, count in rows.items()], ("table", "rows"), form)
-    for fault in faults:
-        typer.echo(f"FAULT {fault}")
+    if not sys.stdin.isatty():
+        raise WrongUsage("it writes into a topic; say --yes where nobody can be asked")
+    if not typer.confirm("Go on?", err=True):
+        raise Failure("nothing was done")
+
+
+def _finish(standing: Standing, form: str | None) -> None:
+    """Prints how it ended; 130 for a pause, 5 for records that could not be read."""
+    progress, replay = standing.progress, standing.replay
+    if parse_into(replay.into).kind is Kind.PRINT:
+        typer.echo(f"replay {replay.id}: {standing.state}, {progress.written} of {progress.read} records", err=True)
+    else:
+        print_document(standing.in_full(standing.at_ms), form)
+    for fault in progress.faults[:_FAULTS_SHOWN]:
+        typer.echo(f"FAULT {fault}", err=True)
+    if standing.state is State.PAUSED:
+        raise stop(f"paused; go on with tally replay run --resume {replay.id}", INTERRUPTED)
+    if progress.unreadable:
+        raise CheckFailed(f"{progress.unreadable} records cannot be read and were not replayed")
+
+
+def _each(values: list[str] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values or ()))
