@@ -19,6 +19,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from tally.reading.places import Kind, Place, Span
+from tally.reading.watermarks import watermarks
 
 REQUEST_TIMEOUT_S = 10.0
 _BATCH_RECORDS = 1_000
@@ -94,12 +95,9 @@ class Reader:
     def bounds(self, partition: Partition) -> tuple[int, int]:
         """(first offset, end): a committed reader sees nothing at or after the end yet."""
         try:
-            low, high = self._consumer.get_watermark_offsets(
-                TopicPartition(*partition), timeout=REQUEST_TIMEOUT_S, cached=False
-            )
+            return watermarks(self._consumer, partition, REQUEST_TIMEOUT_S)
         except KafkaException as error:
             raise Unreachable(f"Kafka at {self._bootstrap} does not answer: {error.args[0].str()}") from None
-        return int(low), int(high)
 
     def resolve(self, span: Span, partition: Partition, group: str) -> tuple[int, int | None]:
         """Offsets (start, end) of a span in one partition; end None where the span has none."""

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from schemas.partitioning import partition_of
 from schemas.topics import REPLAYS
-from tally.reading.reader import REQUEST_TIMEOUT_S, Partition, Reader, UnknownTopic, whole
+from tally.reading.reader import REQUEST_TIMEOUT_S, Partition, Reader, UnknownTopic, Unreachable, whole
+from tally.reading.watermarks import watermarks
 from tally.replaying.asked import Bounds, Range
 from tally.replaying.errors import CannotGoOn
 
@@ -177,7 +178,7 @@ def newest_offset(bootstrap: str, place: Partition) -> int:
     """The end of a partition, what is not committed yet included."""
     consumer = _uncommitted(bootstrap)
     try:
-        return int(consumer.get_watermark_offsets(TopicPartition(*place), timeout=REQUEST_TIMEOUT_S)[1])
+        return _end(consumer, bootstrap, place)
     finally:
         consumer.close()
 
@@ -189,8 +190,7 @@ class Wishes:
         self._key = f"{id_}{WISH}".encode()
         place = place_of(reader, f"{id_}{WISH}")
         self._consumer = _uncommitted(bootstrap)
-        _, end = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=REQUEST_TIMEOUT_S)
-        self._consumer.assign([TopicPartition(*place, end)])
+        self._consumer.assign([TopicPartition(*place, _end(self._consumer, bootstrap, place))])
 
     def pause_is_wished(self) -> bool:
         """Whether somebody asked for a pause since the last look."""
@@ -220,6 +220,13 @@ def _uncommitted(bootstrap: str) -> Consumer:
             "log_level": 0,
         }
     )
+
+
+def _end(consumer: Consumer, bootstrap: str, place: Partition) -> int:
+    try:
+        return watermarks(consumer, place, REQUEST_TIMEOUT_S)[1]
+    except KafkaException as error:
+        raise Unreachable(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}") from None
 
 
 def _row(id_: str, value: bytes) -> Standing:
