@@ -114,15 +114,15 @@ def _fixed(bounds: Bounds, span: Span) -> Bounds:
         bounds,
         offset="beginning" if any(moments) else bounds.offset,
         from_=_text(span.start) if moments[0] else None,
-        to=_text(span.end) if moments[1] else None,
+        to=_text(span.end) if span.end is not None and moments[1] else None,
     )
 
 
-def _text(place: Place | None) -> str:
+def _text(place: Place) -> str:
     try:
-        return to_rfc3339(datetime.fromtimestamp((0 if place is None else place.value) / 1_000, UTC))
+        return to_rfc3339(datetime.fromtimestamp(place.value / 1_000, UTC))
     except (ValueError, OverflowError, OSError):
-        raise WrongReplay(f"{place}: no moment that a calendar knows") from None
+        raise WrongReplay(f"{place.value} ms since 1970: no moment that a calendar knows") from None
 
 
 def _partitions(there: list[int], topic: str, bounds: Bounds) -> list[int]:

@@ -26,10 +26,13 @@ class UnknownReplay(ReplayError):
 
 
 class TakenOver(ReplayError):
-    """Another process goes on with the same replay; this one has stopped."""
+    """Another process goes on with the same replay, or Kafka gave this one up: to a client both look alike."""
 
     def __init__(self, id_: str) -> None:
-        super().__init__(f"another process goes on with replay {id_}; this one has stopped, nothing is lost or doubled")
+        super().__init__(
+            f"another process has replay {id_}, or this one stood still for too long: it stops, nothing is lost or "
+            f"doubled; where none runs, go on with tally replay run --resume {id_}"
+        )
 
 
 class CannotGoOn(ReplayError):

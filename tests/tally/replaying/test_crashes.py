@@ -114,7 +114,7 @@ def test_a_stalled_process_that_comes_back_changes_nothing_more(source: Source, 
     assert done["state"] == "DONE"
     process.send_signal(signal.SIGCONT)
     _, said = process.communicate(timeout=60)
-    assert (process.returncode, "another process goes on with" in said) == (1, True), said
+    assert (process.returncode, "another process has replay" in said) == (1, True), said
     assert of_topic(source, copy) == once_each(source)
     assert source.document("status", id_)["state"] == "DONE"
 

@@ -127,6 +127,7 @@ def test_a_dry_run_folds_what_is_meant(written: Source) -> None:
         (["-o", "@2999-01-01"], "lies in the future"),
         (["--from", "soon"], "--from soon: no moment"),
         (["--from", "1h", "--to", "2h"], "lies before --from"),
+        (["--to", "99999999999999999999"], "no moment that a calendar knows"),
         (["-o", "5", "--from", "1h"], "the same in two ways"),
         (["-k", ""], "-k is empty"),
         (["-p", "7"], "-p 7"),
