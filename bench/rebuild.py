@@ -155,7 +155,7 @@ def _worker(bootstrap: str, folder: str) -> None:
 async def _watch(app: App, rebuilds: Rebuilds, began_s: float, cpu_s: float) -> None:
     build = rebuilds.build("orders")
     assert build is not None
-    while not (build.in_step and all(build.in_step.values())):  # noqa: ASYNC110  nothing signals it
+    while not all(row["in_step"] for row in rebuilds.status()):  # noqa: ASYNC110  nothing signals it
         await asyncio.sleep(LOOK_EVERY_S)
     rows = list(rebuilds.status())
     figures = {
