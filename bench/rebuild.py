@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import resource
@@ -33,7 +34,7 @@ from schemas.table_versions import Versions
 from schemas.topics import ORDERS_EVENTS, PARTITIONS
 from streams.read_models.table_of_tables import READ_MODELS, read_model
 from streams.rebuilds.building import TABLE, Rebuilds
-from streams.worker.process import BATCH_RECORDS_MAX, STORE_CACHE_ROWS
+from streams.worker.process import BATCH_RECORDS_MAX, GC_THRESHOLDS, STORE_CACHE_ROWS
 from tally.local.kafka import Kafka
 
 EVENTS = 1_000_000
@@ -122,6 +123,7 @@ def _worker(bootstrap: str, folder: str) -> None:
     """One rebuild; prints its figures as JSON and ends."""
     app_id = f"bench-{uuid.uuid4().hex[:8]}"
     _stand_at_the_end(bootstrap, app_id)
+    gc.set_threshold(*GC_THRESHOLDS)
     app = App(
         app_id,
         broker=f"rdkafka://{bootstrap}",
@@ -153,7 +155,7 @@ def _worker(bootstrap: str, folder: str) -> None:
 async def _watch(app: App, rebuilds: Rebuilds, began_s: float, cpu_s: float) -> None:
     build = rebuilds.build("orders")
     assert build is not None
-    while not (build.in_step and all(build.in_step.values())):  # noqa: ASYNC110  nothing signals it
+    while not all(row["in_step"] for row in rebuilds.status()):  # noqa: ASYNC110  nothing signals it
         await asyncio.sleep(LOOK_EVERY_S)
     rows = list(rebuilds.status())
     figures = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -10,8 +11,10 @@ from connectors.consuming import KafkaAway
 from schemas.table_versions import Versions, newest_by_name
 
 READ_WITHIN_S = 10.0
-# The broker answers at the first record; there is one in a month.
-FETCH_WAIT_MS = 5_000
+FIRST_POLL_S = 1.0
+# The broker answers at the first record, and there is one in a month; but a partition that is empty or was read is
+# known to be so only when it answers, and a start waits for that.
+FETCH_WAIT_MS, FIRST_FETCH_WAIT_MS = 5_000, 10
 
 
 class ServedVersions:
@@ -27,8 +30,8 @@ class ServedVersions:
         try:
             if self._consumer is None:
                 self._open()
-            while self._consumer is not None and self._take(self._consumer, 0) is not None:
-                pass
+            while self._consumer is not None and (message := self._consumer.poll(0)) is not None:
+                self._note(message)
         except KafkaException as error:
             self.close()
             raise KafkaAway(f"table versions: {error}") from None
@@ -41,7 +44,32 @@ class ServedVersions:
         self._consumer = None
 
     def _open(self) -> None:
-        consumer = Consumer(
+        reached = self._read_all()
+        if reached:
+            self._consumer = self._made(FETCH_WAIT_MS)
+            self._consumer.assign([TopicPartition(self._topic, number, offset) for number, offset in reached.items()])
+
+    def _read_all(self) -> dict[int, int]:
+        """Reads what stands there now; the offset behind it of each partition, none where there is no topic."""
+        consumer, reached = self._made(FIRST_FETCH_WAIT_MS), dict[int, int]()
+        try:
+            found = consumer.list_topics(self._topic, timeout=READ_WITHIN_S).topics[self._topic]
+            # A system from before there were versions has no such topic: the first ones are served.
+            numbers = [] if found.error is not None else sorted(found.partitions)
+            consumer.assign([TopicPartition(self._topic, number, 0) for number in numbers])
+            ends_at_s = time.monotonic() + READ_WITHIN_S
+            while len(reached) < len(numbers):
+                message = consumer.poll(FIRST_POLL_S)
+                if self._note(message):
+                    reached[message.partition()] = message.offset()
+                if time.monotonic() > ends_at_s:
+                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        finally:
+            consumer.close()
+        return reached
+
+    def _made(self, fetch_wait_ms: int) -> Consumer:
+        return Consumer(
             {
                 "bootstrap.servers": self._bootstrap,
                 "group.id": "tally-copies-versions",  # never joined: partitions are assigned by hand
@@ -50,38 +78,19 @@ class ServedVersions:
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
                 "allow.auto.create.topics": False,
-                "fetch.wait.max.ms": FETCH_WAIT_MS,
+                "fetch.wait.max.ms": fetch_wait_ms,
                 "log_level": 0,
             }
         )
-        try:
-            found = consumer.list_topics(self._topic, timeout=READ_WITHIN_S).topics[self._topic]
-            unread = set(found.partitions or ())
-            if found.error is not None or not unread:
-                # A system from before there were versions: the first ones are served.
-                consumer.close()
-                return
-            consumer.assign([TopicPartition(self._topic, number, 0) for number in sorted(unread)])
-            ends_at_s = time.monotonic() + READ_WITHIN_S
-            while unread:
-                unread.discard(self._take(consumer, 1.0))
-                if time.monotonic() > ends_at_s:
-                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-        except KafkaException:
-            consumer.close()
-            raise
-        self._consumer = consumer
 
-    def _take(self, consumer: Consumer, wait_s: float) -> int | None:
-        """One record or end; the partition whose end it is, -1 for a record, None for nothing."""
-        message = consumer.poll(wait_s)
+    def _note(self, message: Any) -> bool:
+        """Whether it is the end of a partition."""
         if message is None:
-            return None
+            return False
         error = message.error()
         if error is None:
             self._known |= newest_by_name([(message.key(), message.value())], self._tables)
-            return -1
+            return False
         if error.code() != KafkaError._PARTITION_EOF:
             raise KafkaException(error)
-        number: int | None = message.partition()
-        return number
+        return True

@@ -174,8 +174,9 @@ class Rebuilds:
         build.close_inputs()
         build.in_step = {}
         for partition in partitions:
-            live = self._live(build, partition)
-            build.in_step[partition] = live is not None and self._row(build, partition)["next_offset"] >= live
+            live, reached = self._live(build, partition), self._row(build, partition)["next_offset"]
+            build.in_step[partition] = live is not None and reached >= live
+            build.since[partition] = reached
 
     def _dropped(self, partitions: set[int]) -> None:
         for build in self._builds.values():
@@ -211,8 +212,9 @@ class Rebuilds:
             if live is None or build.in_step.get(partition, True):
                 continue
             folded = fold(build.model, build.table.partition(partition), run.before(live))
-            self._note(build, partition, folded, min(run.next_offset, live))
-            build.in_step[partition] = run.next_offset >= live
+            reached = min(run.next_offset, live)
+            self._note(build, partition, folded, reached)
+            build.in_step[partition], build.since[partition] = reached >= live, reached
         if build.inputs.more:
             self._app.hasten(self._tick)
 
@@ -244,8 +246,11 @@ class Rebuilds:
 
     def _row(self, build: Build, partition: int) -> Row:
         found: Row | None = self._tables[TABLE].partition(partition).get(build.key)
+        return self._nothing(build) if found is None else found
+
+    def _nothing(self, build: Build) -> Row:
         nothing = {"table": build.name, "version": build.version, "next_offset": 0, "events": 0, "faults": 0}
-        return {**nothing, "last_fault": None} if found is None else found
+        return {**nothing, "last_fault": None}
 
     def _note(self, build: Build, partition: int, folded: Folded, next_offset: int) -> None:
         row = self._row(build, partition)
@@ -264,9 +269,10 @@ class Rebuilds:
         for build in self._builds.values():
             for partition, in_step in sorted(build.in_step.items()):
                 rows = self._tables[TABLE].committed(partition)
-                row = rows.get(build.key) or self._row(build, partition)
+                row = rows.get(build.key) or self._nothing(build)
+                committed = in_step and row["next_offset"] >= build.since[partition]
                 live = self._live(build, partition)
-                yield {**row, "partition": partition, "in_step": in_step, "live_offset": live}
+                yield {**row, "partition": partition, "in_step": committed, "live_offset": live}
 
     def build(self, name: str) -> Build | None:
         """What is being built of a read model."""

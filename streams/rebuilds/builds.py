@@ -11,13 +11,15 @@ from streams.rebuilds.inputs import Inputs
 
 @dataclass(slots=True)
 class Build:
-    """A table version that is being built; `in_step` tells of each owned partition whether it is."""
+    """A table version that is being built; `in_step` tells of each owned partition whether it is, `since` from which
+    offset on: it is so for others once that is committed."""
 
     name: str
     version: int
     table: Any
     model: ReadModel
     in_step: dict[int, bool] = field(default_factory=dict)
+    since: dict[int, int] = field(default_factory=dict)
     inputs: Inputs | None = None
 
     @property

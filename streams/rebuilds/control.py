@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -17,6 +18,9 @@ POLL_S = 0.5
 # A broker that is away, or a topic that is not made yet, is asked for again this often.
 AGAIN_AFTER_S = 1.0
 REQUEST_TIMEOUT_S = 10.0
+# The broker answers at the first record, and there is one in a month; but a partition that is empty or was read is
+# known to be so only when it answers, and a start waits for that.
+FETCH_WAIT_MS, FIRST_FETCH_WAIT_MS = 5_000, 10
 _NO_GROUP = "tally-table-versions"
 
 log = structlog.get_logger()
@@ -62,7 +66,38 @@ class Control:
                 self._ended.wait(AGAIN_AFTER_S)
 
     def _follow(self) -> None:
-        consumer = Consumer(
+        reached = self._read_all()
+        self._in_loop(self._read.set)
+        if not reached:
+            # A system from before there were versions: the first is served, until somebody makes the topic.
+            self._ended.wait(AGAIN_AFTER_S)
+            return
+        consumer = self._consumer(FETCH_WAIT_MS)
+        try:
+            consumer.assign([TopicPartition(TABLE_VERSIONS, number, offset) for number, offset in reached.items()])
+            while not self._ended.is_set():
+                self._note(consumer.poll(POLL_S))
+        finally:
+            consumer.close()
+
+    def _read_all(self) -> dict[int, int]:
+        """Reads what stands there now; the offset behind it of each partition, none where there is no topic."""
+        consumer = self._consumer(FIRST_FETCH_WAIT_MS)
+        reached: dict[int, int] = {}
+        try:
+            found = consumer.list_topics(TABLE_VERSIONS, timeout=REQUEST_TIMEOUT_S).topics[TABLE_VERSIONS]
+            numbers = [] if found.error is not None else sorted(found.partitions)
+            consumer.assign([TopicPartition(TABLE_VERSIONS, number, 0) for number in numbers])
+            while len(reached) < len(numbers) and not self._ended.is_set():
+                message = consumer.poll(POLL_S)
+                if self._note(message):
+                    reached[message.partition()] = message.offset()
+        finally:
+            consumer.close()
+        return reached
+
+    def _consumer(self, fetch_wait_ms: int) -> Consumer:
+        return Consumer(
             {
                 "bootstrap.servers": self._bootstrap,
                 "group.id": _NO_GROUP,
@@ -71,48 +106,28 @@ class Control:
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
                 "allow.auto.create.topics": False,
-                # The broker answers at the first record; there is one in a month.
-                "fetch.wait.max.ms": 5_000,
+                "fetch.wait.max.ms": fetch_wait_ms,
                 "log_level": 0,
             }
         )
-        try:
-            found = consumer.list_topics(TABLE_VERSIONS, timeout=REQUEST_TIMEOUT_S).topics[TABLE_VERSIONS]
-            if found.error is not None or not found.partitions:
-                # A system from before there were versions: the first is served, until somebody makes the topic.
-                self._tell_read()
-                self._ended.wait(AGAIN_AFTER_S)
-                return
-            unread = set(found.partitions)
-            consumer.assign([TopicPartition(TABLE_VERSIONS, number, 0) for number in sorted(unread)])
-            while not self._ended.is_set():
-                self._step(consumer, unread)
-        finally:
-            consumer.close()
 
-    def _step(self, consumer: Consumer, unread: set[int]) -> None:
-        message = consumer.poll(POLL_S)
+    def _note(self, message: Any) -> bool:
+        """Whether it is the end of a partition."""
         if message is None:
-            return
+            return False
         error = message.error()
         if error is not None:
             if error.code() != KafkaError._PARTITION_EOF:
                 raise KafkaException(error)
-            unread.discard(message.partition() or 0)
-            if not unread:
-                self._tell_read()
-            return
+            return True
         found = newest_by_name([(message.key(), message.value())], self._names)
-        if any(self._versions.get(name, Versions()) != versions for name, versions in found.items()):
-            self._in_loop(lambda: self._take(found))
+        self._in_loop(lambda: self._take(found))
+        return False
 
     def _take(self, found: dict[str, Versions]) -> None:
         self._versions.update(found)
         if self._read.is_set() and self._changed is not None:
             self._changed(dict(self._versions))
-
-    def _tell_read(self) -> None:
-        self._in_loop(self._read.set)
 
     def _in_loop(self, call: Callable[[], None]) -> None:
         assert self._loop is not None

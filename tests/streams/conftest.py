@@ -148,8 +148,10 @@ def eventually(is_so: Callable[[], Any], what: str, within_s: float = WITHIN_S) 
 class WorkerProcess:
     """A worker as the supervisor starts it."""
 
-    def __init__(self, bootstrap: str, index: int, log_file: Path, script: Path | None = None) -> None:
-        self.port = free_ports(1)[0]
+    def __init__(
+        self, bootstrap: str, index: int, log_file: Path, script: Path | None = None, port: int | None = None
+    ) -> None:
+        self.port = free_ports(1)[0] if port is None else port
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
         self.log_file = log_file
         command = [sys.executable, "-m", "streams", "--index", str(index), "--port", str(self.port)]

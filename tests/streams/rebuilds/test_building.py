@@ -18,6 +18,7 @@ from schemas.envelope import Envelope, Message, new_id, now
 from schemas.messages import OrderCancelled, OrderCreated, OrderLine, StockReceived, wire_type
 from schemas.topics import INVENTORY_EVENTS, ORDERS_EVENTS
 from tally.cli.__main__ import app
+from tally.local.ports import free_ports
 
 SCRIPT = Path(__file__).with_name("changed_worker.py")
 
@@ -39,13 +40,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("rebuilds")
 
 
+@pytest.fixture(scope="module")
+def ports() -> list[int]:
+    """Of each worker's slot: Kafka goes on naming a static member that is back by its former address."""
+    return free_ports(2)
+
+
 @pytest.fixture
-def start(kafka: str, folder: Path, worker_class: type) -> Iterator[Callable[..., Any]]:
+def start(kafka: str, folder: Path, worker_class: type, ports: list[int]) -> Iterator[Callable[..., Any]]:
     """Starts workers that share a data directory; all of them end with the test."""
     started = []
 
     def one(index: int = 0) -> Any:
-        worker = worker_class(kafka, index, folder / f"worker-{index}-{uuid.uuid4().hex[:6]}.log", SCRIPT)
+        log_file = folder / f"worker-{index}-{uuid.uuid4().hex[:6]}.log"
+        worker = worker_class(kafka, index, log_file, SCRIPT, ports[index])
         started.append(worker)
         return worker
 
