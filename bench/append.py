@@ -5,7 +5,7 @@ Each writer is a process with aggregates of its own; every append is one event a
 Both sides check the version: ours by the head row, pyeventsourcing by its primary key and its table lock.
 Ours also writes the snapshot and an outbox row that a connector carries to Kafka; `commands` is what the orders service
 does for a request: ours with a decision, an id that counts once and an answer that is kept. A writer has one connection.
-Ours loads the head row before each append but the first; pyeventsourcing keeps the aggregate in memory and loads nothing.
+Both sides keep the aggregate that they just wrote to in memory; `commands` loads it, as any process may have the next one.
 Ratios first: the machine decides the rest. "peer absent" where the package `eventsourcing` is not installed.
 """
 

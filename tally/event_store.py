@@ -19,6 +19,7 @@ A moved history raises `schemas.errors.Conflict`, a held one `producers.errors.B
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -30,6 +31,7 @@ from producers.orders.aggregate import ORDERS
 from producers.payments.aggregate import payment_aggregate
 from producers.store.connections import Pool, PoolSize, open_pool
 from producers.store.deciding import Aggregate, Loaded, append_of
+from producers.store.port import Append, Head
 from producers.store.postgres import PostgresEventStore
 from producers.wallets.aggregate import WALLETS
 from schemas.codec import AvroCodec, Codec
@@ -57,6 +59,8 @@ AGGREGATE_BY_TYPE: dict[str, Callable[[str], Aggregate[Any]]] = {
 # The table that tells the newest version of an aggregate that no database gates.
 TABLE_BY_TYPE = {"inventory": "stock", "sagas": "order_sagas"}
 POOL = PoolSize(0, 16)
+# Heads of aggregates that were appended to last; a few hundred bytes each.
+HEADS_KEPT_MAX = 1_000
 
 
 class EventStoreError(Exception):
@@ -132,6 +136,8 @@ class EventStore:
         self._type, self._bootstrap, self._pool = aggregatetype, bootstrap, pool
         self._codec, self._index = codec or AvroCodec(), index or WorkersIndex(bootstrap)
         self._gate = None if pool is None else PostgresEventStore(pool, self._codec)
+        self._heads: dict[tuple[str, str], Head] = {}
+        self._keeping = threading.Lock()
 
     @classmethod
     def of(cls, aggregatetype: str, settings: Settings | None = None) -> EventStore:
@@ -168,13 +174,25 @@ class EventStore:
         aggregate, id_ = AGGREGATE_BY_TYPE[self._type](aggregate_id), new_id()
         # Events are caused by something; where nobody says by what, by this append.
         cause = Message(Envelope(id_, "APPEND", SOURCE, self._type, aggregate_id, None, now(), id_, id_), None)
+        key, given = (self._type, aggregate_id), tuple(events)
+        kept = self._heads.get(key)
         append = self._gate.append_behind(
-            self._type,
-            aggregate_id,
-            expected_version,
-            lambda head: append_of(aggregate, Loaded(head, aggregate.state_of(head)), tuple(events), cause),
+            kept if kept is not None and kept.version == expected_version else Head(*key, expected_version),
+            lambda head: append_of(aggregate, Loaded(head, aggregate.state_of(head)), given, cause),
         )
+        self._keep(append)
         return [to_json(event) for event in append.events]
+
+    def _keep(self, append: Append) -> None:
+        """Remembers where an append left its aggregate: whoever writes to one mostly goes on where they stopped."""
+        head, last = append.head, append.events[-1].envelope
+        assert last.version is not None
+        key = (head.aggregatetype, head.aggregate_id)
+        with self._keeping:
+            self._heads.pop(key, None)
+            self._heads[key] = Head(*key, last.version, append.snapshot, append.snapshot_version, last.recorded_at)
+            if len(self._heads) > HEADS_KEPT_MAX:
+                del self._heads[next(iter(self._heads))]
 
     def read(self, aggregate_id: str, from_version: int = 1, to_version: int | None = None) -> list[Event]:
         """One aggregate's events by version, both ends included; up to where it stands now without `to_version`.

@@ -78,7 +78,7 @@ async def show(
     if past is None:
         row = await _now(order_id, wanted, wait_s, parts)
     else:
-        row = (await PastRows(parts.histories).find("orders", order_id, past)).value or {}
+        row = await PastRows(parts.histories).value("orders", order_id, past)
     stamp(response, Token("orders", order_id, row["version"]))
     response.headers["ETag"] = f'"{row["version"]}"'
     return row

@@ -53,23 +53,23 @@ class PastRows:
     def __init__(self, histories: Histories) -> None:
         self._histories = histories
 
-    async def find(self, table: str, key: str, past: Past) -> Then:
-        """The row as it stood. Raises the problems 404, 422 for a table without a past, 503."""
+    async def value(self, table: str, key: str, past: Past) -> Row:
+        """The row's value as it stood. Raises the problems 404, 422 for a table without a past, 503."""
+        value: Row = (await self.row(table, key, past))["value"]
+        return value
+
+    async def row(self, table: str, key: str, past: Past) -> Row:
+        """`{key, value, partition, version, recorded_at}`. Raises as `value`."""
         (then,) = await self._find(table, key, (past,))
         if not past.is_reached_by(then.version):
             raise _no_row(table, key, past)
-        return then
-
-    async def row(self, table: str, key: str, past: Past) -> Row:
-        """`{key, value, partition, version, recorded_at}`. Raises as `find`."""
-        then = await self.find(table, key, past)
         partition = partition_of(routing_key(table, key).encode(), PARTITIONS)
         return {"key": key, "value": then.value, "partition": partition, **then.to_json()}
 
     async def diff(self, table: str, key: str, between: Between) -> Row:
         """`{key, from, to, changes}`: the two ends as `Then.to_json` with `at`, and each field that differs.
 
-        A row that was not there yet has version 0 and null in all fields. Raises as `find`, for the later moment.
+        A row that was not there yet has version 0 and null in all fields. Raises as `value`, for the later moment.
         """
         earlier, later = await self._find(table, key, (between.earlier, between.later))
         if later.value is None:

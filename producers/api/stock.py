@@ -75,7 +75,7 @@ async def show(
         version = version_for(wanted, "inventory", sku)
         row = await parts.reader.value(WantedRow("stock", sku, version, wait_s))
     else:
-        row = (await PastRows(parts.histories).find("stock", sku, past)).value
+        row = await PastRows(parts.histories).value("stock", sku, past)
     if row is None:
         raise not_found("sku-not-found", "there is no such SKU")
     stamp(response, Token("inventory", sku, row["version"]))

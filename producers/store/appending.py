@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import cache
 from operator import attrgetter
 
-import psycopg
 from psycopg.types.json import Jsonb
 
 from producers.store.connections import Connection
@@ -31,7 +30,7 @@ on conflict (aggregatetype, aggregateid) do nothing
 """
 _MOVE = """
 update heads set version = %s, snapshot = %s, snapshot_version = %s, recorded_at = %s
-where aggregatetype = %s and aggregateid = %s and version = %s
+where aggregatetype = %s and aggregateid = %s and version = %s and recorded_at = %s
 """
 _row = attrgetter(*outbox.COLUMNS)
 
@@ -46,15 +45,13 @@ def append_alone(connection: Connection, append: Append, codec: Codec) -> None:
     given: list[object] = [last.version, Jsonb(append.snapshot), append.snapshot_version, last.recorded_at]
     given += [head.aggregatetype, head.aggregate_id]
     if head.version:
-        given.append(head.version)
+        # A head that was kept in memory may be of a history that a restore has undone: the version alone could fit.
+        given += [head.version, head.recorded_at]
     for event in append.events:
         given += _row(outbox.from_message(topic, event, codec))
     statement = _statement(head.version == 0, len(append.events))
-    try:
-        inserted = connection.execute(statement, given, prepare=True).rowcount
-    except psycopg.errors.UniqueViolation:
-        # Behind a head that had moved, the event of that version was there as well.
-        inserted = 0
+    # A row that is there already behind a head that moved is damage, and is raised as what it is.
+    inserted = connection.execute(statement, given, prepare=True).rowcount
     if inserted != len(append.events):
         raise Conflict(head.aggregatetype, head.aggregate_id, head.version)
 

@@ -113,13 +113,11 @@ class MemoryEventStore:
         with self.transaction() as unit:
             unit.append(append)
 
-    def append_behind(
-        self, aggregatetype: str, aggregate_id: str, expected_version: int, make: Callable[[Head], Append]
-    ) -> Append:
+    def append_behind(self, expected: Head, make: Callable[[Head], Append]) -> Append:
         """See `EventStore.append_behind`."""
-        head = self.find_head(aggregatetype, aggregate_id)
-        if head.version != expected_version:
-            raise Conflict(aggregatetype, aggregate_id, expected_version)
+        head = self.find_head(expected.aggregatetype, expected.aggregate_id)
+        if head.version != expected.version:
+            raise Conflict(expected.aggregatetype, expected.aggregate_id, expected.version)
         append = make(head)
         self.append(append)
         return append

@@ -136,12 +136,10 @@ class EventStore(Protocol):
     def append(self, append: Append) -> None:
         """As `UnitOfWork.append`, in a transaction of its own. Raises Conflict, Busy."""
 
-    def append_behind(
-        self, aggregatetype: str, aggregate_id: str, expected_version: int, make: Callable[[Head], Append]
-    ) -> Append:
+    def append_behind(self, expected: Head, make: Callable[[Head], Append]) -> Append:
         """Appends what `make` makes of the head, if it is where it is expected; nobody holds it meanwhile.
 
-        Raises Conflict, Busy.
+        `expected` may lack its snapshot; it is loaded then. Raises Conflict, Busy.
         """
 
     def read(

@@ -159,16 +159,15 @@ class PostgresEventStore:
         with each_alone(self._pool) as connection:
             self._append(connection, append)
 
-    def append_behind(
-        self, aggregatetype: str, aggregate_id: str, expected_version: int, make: Callable[[Head], Append]
-    ) -> Append:
+    def append_behind(self, expected: Head, make: Callable[[Head], Append]) -> Append:
         """See `EventStore.append_behind`."""
         with each_alone(self._pool) as connection:
+            head = expected
             # A new aggregate has no head to load; should it have one after all, the append conflicts.
-            new = Head(aggregatetype, aggregate_id)
-            head = find_head(connection, aggregatetype, aggregate_id) if expected_version else new
-            if head.version != expected_version:
-                raise Conflict(aggregatetype, aggregate_id, expected_version)
+            if head.version and head.snapshot is None:
+                head = find_head(connection, head.aggregatetype, head.aggregate_id)
+            if head.version != expected.version:
+                raise Conflict(expected.aggregatetype, expected.aggregate_id, expected.version)
             append = make(head)
             self._append(connection, append)
             return append

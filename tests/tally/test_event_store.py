@@ -121,6 +121,19 @@ def test_another_expected_version_is_a_conflict_and_keeps_nothing(
     assert types(orders.read(order_id)) == [(1, "ORDER_CREATED")]
 
 
+def test_a_head_that_was_kept_gives_way_to_what_another_writer_did(
+    pool: Pool, orders: EventStore, order_id: str
+) -> None:
+    other = EventStore("orders", NOWHERE, pool, SomeIndex(), CODEC)
+    orders.append(order_id, [CREATED], expected_version=0)
+    other.append(order_id, [OrderConfirmed()], expected_version=1)
+    with pytest.raises(Conflict):
+        orders.append(order_id, [OrderCancelled("LATE")], expected_version=1)
+    orders.append(order_id, [OrderShipped()], expected_version=2)
+    head = PostgresEventStore(pool, CODEC).find_head("orders", order_id)
+    assert (head.version, ORDERS.state_of(head).status, ORDERS.state_of(head).total_minor) == (3, "SHIPPED", 100)
+
+
 def test_of_writers_that_expect_the_same_version_one_wins(orders: EventStore, order_id: str) -> None:
     orders.append(order_id, [CREATED], expected_version=0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 
 from producers.errors import Busy, CommandIdReused, StillRunning
-from producers.orders.aggregate import ORDERS
+from producers.orders.aggregate import ORDERS, Order
 from producers.store.appending import EVENTS_MAX
 from producers.store.connections import Pool
 from producers.store.deciding import EXPIRED, HORIZON, Loaded, append_of, handle, handle_with_retries, load, record
@@ -187,13 +188,13 @@ def test_an_append_is_made_of_the_head_that_it_expects(store: EventStore, order_
         cause = command(CREATE, order_id)
         return lambda head: append_of(ORDERS, Loaded(head, ORDERS.state_of(head)), bodies, cause)
 
-    store.append_behind("orders", order_id, 0, make(CREATED))
-    many = store.append_behind("orders", order_id, 1, make(*[OrderConfirmed()] * (EVENTS_MAX + 1)))
+    store.append_behind(Head("orders", order_id), make(CREATED))
+    many = store.append_behind(Head("orders", order_id, 1), make(*[OrderConfirmed()] * (EVENTS_MAX + 1)))
     assert store.read("orders", order_id)[1:] == list(many.events)
     assert ORDERS.state_of(store.find_head("orders", order_id)).customer_id == "guest"
     for expected in (0, 1, EVENTS_MAX + 3):
         with pytest.raises(Conflict):
-            store.append_behind("orders", order_id, expected, make(OrderConfirmed()))
+            store.append_behind(Head("orders", order_id, expected), make(OrderConfirmed()))
     assert store.find_head("orders", order_id).version == EVENTS_MAX + 2
 
 
@@ -318,6 +319,17 @@ def test_an_append_behind_a_held_head_is_busy(orders_pool: Pool, order_id: str) 
         handle(unit, ORDERS, command(ConfirmOrder(), order_id), NOON)
         with pytest.raises(Busy):
             store.append(late)
+
+
+def test_a_kept_head_of_a_history_that_was_undone_is_a_conflict(orders_pool: Pool, order_id: str) -> None:
+    store = PostgresEventStore(orders_pool, AvroCodec())
+    store.append(later(store, order_id, CREATED))
+    head = store.find_head("orders", order_id)
+    cause = command(CREATE, order_id)
+    for undone in (replace(head, recorded_at=NOON - timedelta(seconds=1)), replace(head, version=2)):
+        with pytest.raises(Conflict):
+            store.append_behind(undone, lambda head: append_of(ORDERS, Loaded(head, Order()), (CREATED,), cause))
+    assert store.find_head("orders", order_id) == head
 
 
 def test_a_connection_that_the_server_ended_is_replaced_before_it_is_used(
