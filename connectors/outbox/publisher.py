@@ -123,12 +123,8 @@ class Publisher:
         waited_since = 0.0
         while True:
             try:
-                if on_delivery is None:
-                    self._produce(topic, value, key, partition, timestamp=timestamp_ms, headers=headers)
-                else:
-                    self._produce(
-                        topic, value, key, partition, timestamp=timestamp_ms, headers=headers, on_delivery=on_delivery
-                    )
+                # By place, as names double the cost; of the two places for a callback the first counts.
+                self._produce(topic, value, key, partition, on_delivery, None, timestamp_ms, headers)
                 return
             except BufferError:
                 self._once(lambda: self._producer.poll(_QUEUE_FULL_WAIT_S))
