@@ -13,9 +13,6 @@ from typing import Annotated
 import structlog
 import typer
 from prometheus_client import CollectorRegistry
-from prometheus_client.gc_collector import GCCollector
-from prometheus_client.platform_collector import PlatformCollector
-from prometheus_client.process_collector import ProcessCollector
 
 from connectors.commands import CommandSink, SinkConfig, SinkMetrics
 from connectors.consuming import ConsumingError
@@ -25,6 +22,7 @@ from connectors.outbox import run as run_outbox
 from connectors.outbox.letters import letters_in
 from connectors.outbox_probes import OutboxFigures, OutboxHealth
 from connectors.probes import Health, Probes, Questions
+from connectors.probing import process_registry, serve
 from connectors.stopping import stopped_by_signals
 from producers.orders.handler import OrderCommands
 from producers.payments.attempts import AttemptRunner
@@ -89,7 +87,7 @@ def outbox(service: Service, probe_port: ProbePort = None, probe_host: ProbeHost
         snapshot_order=columns.ORDER,
         cleaning=_cleaning(settings.outbox_keep_s),
     )
-    metrics, registry = Metrics(), _registry()
+    metrics, registry = Metrics(), process_registry()
     registry.register(OutboxFigures(service, metrics))
     with _probes(settings, OutboxHealth(metrics), registry, probe_host):
         code = run_outbox(config, _stop(), metrics)
@@ -106,7 +104,7 @@ def commands(
 ) -> None:
     """The command sink of a service: Kafka commands to its handler, each counted once."""
     logs.configure(f"sink-{service}")
-    settings, registry, health, stop = Settings(probe_port=probe_port), _registry(), Health(), _stop()
+    settings, registry, health, stop = Settings(probe_port=probe_port), process_registry(), Health(), _stop()
     config = SinkConfig(
         service=service.value,
         topic=ORDERS_COMMANDS if service is Service.ORDERS else PAYMENTS_COMMANDS,
@@ -129,7 +127,7 @@ def commands(
 def copies(instance: Instance = "0", probe_port: ProbePort = None, probe_host: ProbeHost = "127.0.0.1") -> None:
     """Copies of the read models in Valkey, from their changelogs."""
     logs.configure("sink-copies")
-    settings, registry, health, stop = Settings(probe_port=probe_port), _registry(), Health(), _stop()
+    settings, registry, health, stop = Settings(probe_port=probe_port), process_registry(), Health(), _stop()
     config = CopiesConfig(settings.kafka_bootstrap, settings.redis_url, instance=instance)
     with _probes(settings, health, registry, probe_host):
         CopiesSink(config, AvroCodec(), CopiesMetrics(registry)).run(stop, health)
@@ -172,20 +170,6 @@ def _probes(settings: Settings, health: Questions, registry: CollectorRegistry, 
         yield
 
 
-def _serve_standalone(metrics: Metrics, name: str, host: str, port: int) -> Probes:
-    registry = _registry()
-    registry.register(OutboxFigures(name, metrics))
-    return Probes(OutboxHealth(metrics), registry, port, host)
-
-
-def _registry() -> CollectorRegistry:
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    GCCollector(registry=registry)
-    return registry
-
-
 def _stop() -> Event:
     """Set by SIGTERM and SIGINT."""
     gc.set_threshold(*GC_THRESHOLDS)
@@ -198,8 +182,8 @@ def main() -> None:
     the outbox connector's own codes stand in `connectors.outbox.errors`.
     """
     if sys.argv[1:2] == [STANDALONE]:
-        # It knows its flags itself: it runs anywhere, also without any setting of ours.
-        raise SystemExit(main_standalone(sys.argv[2:], _serve_standalone))
+        # As `python -m connectors.alone`, which is up sooner: it knows its flags itself, and no setting of ours.
+        raise SystemExit(main_standalone(sys.argv[2:], serve))
     try:
         cli()
     except SettingsError as error:

@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from bench.outbox.visible import Visible
 from tally.local.databases import PostgresHost
 
-CONNECTOR = "import sys; from connectors.outbox import main_standalone; sys.exit(main_standalone(sys.argv[1:]))"
+CONNECTOR = "connectors.alone"
 TABLE = """create table outbox (id uuid primary key default gen_random_uuid(), aggregatetype text, aggregateid text,
 type text, payload bytea, written_at timestamptz not null default clock_timestamp(), number bigserial,
 published boolean not null default false)"""
@@ -74,7 +74,10 @@ class Carrier(ABC):
         return []
 
     def launch(self) -> None:
-        self.process = subprocess.Popen([sys.executable, *self.command()], stderr=subprocess.DEVNULL)
+        # What is installed is compiled already, whatever is said of new files here.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        command = [sys.executable, *self.command()]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
 
     def execute(self, *statements: str) -> None:
         """Each in a transaction of its own."""
@@ -124,7 +127,7 @@ class Connector(Carrier):
 
     def command(self) -> list[str]:
         given = ["--source-url", self.url, "--bootstrap", self.bootstrap, "--slot", self.name]
-        return ["-c", CONNECTOR, *given, "--route", self.name + ".${routedByValue}"]
+        return ["-m", CONNECTOR, *given, "--route", self.name + ".${routedByValue}"]
 
     def own_topics(self) -> list[str]:
         return [f"connect-outbox-{self.name}-{kind}" for kind in ("offsets", "waiting")]
@@ -159,7 +162,7 @@ class Polling(Carrier):
 
     def command(self) -> list[str]:
         given = ["--source-url", self.url, "--bootstrap", self.bootstrap, "--polling", "--connector-name", self.name]
-        return ["-c", CONNECTOR, *given, "--route", self.name + ".${routedByValue}"]
+        return ["-m", CONNECTOR, *given, "--route", self.name + ".${routedByValue}"]
 
     def own_topics(self) -> list[str]:
         own = f"connect-outbox-{self.name}-"

@@ -199,8 +199,9 @@ class Carrier:
         return self._rows - self._rows_before
 
     def _row(self, table: Table, frame: bytes) -> None:
-        """The hot path."""
-        if self._begins_row():
+        """The hot path: what `_begins_row` would find needs no call for most rows."""
+        is_plain = self._in_transaction and self._publisher.is_open and self._transaction_rows >= self._rows_known
+        if is_plain or self._begins_row():
             self._send(table, frame, (self._final_position, self._transaction_rows))
             self._ends_row(len(frame))
 

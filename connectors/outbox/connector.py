@@ -1,14 +1,14 @@
 """One connector from its start to its end: opens, carries, and opens again after every fault that passes.
 
-Steps of an opening: 1. the database is looked at (a wrong set-up must not fence a good process); 2. the producer takes
-over, which fences the predecessor; 3. the stored position is read; 4. position, slot and server are judged; 5. the slot is
-waited for; 6. the stream starts at the stored position.
+Steps of an opening: 1. the database is looked at (a wrong set-up must not fence a good process), while Kafka is connected
+to; 2. the producer takes over, which fences the predecessor; 3. the stored position is read; 4. position, slot and server
+are judged; 5. the slot is waited for; 6. the stream starts at the stored position.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -16,6 +16,7 @@ import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from connectors.outbox.ahead import Ahead
 from connectors.outbox.beside.cleaner import Cleaner
 from connectors.outbox.beside.status import StatusTables
 from connectors.outbox.carrier import Carrier, Duty
@@ -76,6 +77,7 @@ class Connector:
         self._topics = Topics(self._admin, config)
         self._suspicion, self._waiting = Suspicion(), Waiting()
         self._publisher: Publisher | None = None
+        self._ahead: Ahead | None = None
         self._stream: Stream | None = None
         self._duties: Sequence[Duty] = ()
         self._stored: StoredPosition | None = None
@@ -99,7 +101,8 @@ class Connector:
                 self._carry_once()
             except (DatabaseLost, psycopg.OperationalError, psycopg.InterfaceError) as error:
                 self._metrics.reconnects_total += 1
-                self._retries.rest("database lost", error)
+                # A walsender ends for many reasons, and most of them are over at once.
+                self._retries.rest("database lost", error, first_at_once=True)
             except Aborted as error:
                 # Which row it was, if it was one, is found out by watching the next try.
                 self._suspicion.is_watching = True
@@ -128,6 +131,10 @@ class Connector:
             if self._publisher is not None:
                 # First of all: readers of the topics wait for as long as a batch stays open.
                 self._publisher.abort()
+            elif self._ahead is None:
+                self._ahead = self._ask_ahead()
+            else:
+                self._ahead.serve()
             self._stream = stream = Stream(self._config, self._metrics)
             carrier, stored = self._open(stream)
             stream.start(stored.position)
@@ -162,7 +169,7 @@ class Connector:
                 if self._has_run:
                     # Ours is fenced or gone; if the slot is held now, a newer process holds it, and must not be fenced.
                     wait_until_free(database, config, self._asked_to_stop, may_end=False)
-                publisher = self._take_over()
+                publisher = self._take_over(self._ahead or self._ask_ahead())
             elif self._stored is not None:
                 # Proves that nobody has taken over meanwhile: else the stored position in memory is old, and ending
                 # the slot's reader would start a war with the process that fenced us.
@@ -193,14 +200,17 @@ class Connector:
         self._stored, self._forget, self._resume, self._has_run = stored, False, None, True
         return Carrier(config, stream, publisher, sender, self._duties, self._metrics, outboxes, self._at_step), stored
 
-    def _take_over(self) -> Publisher:
-        self._metrics.state = "TAKING_OVER"
-        self._publisher = publisher = Publisher(self._config, self._while_waiting, self._stop.is_set)
-        publisher.take_over()
+    def _ask_ahead(self) -> Ahead:
+        return Ahead(Publisher(self._config, self._while_waiting, self._stop.is_set), self._admin)
+
+    def _take_over(self, ahead: Ahead) -> Publisher:
+        self._metrics.state, self._ahead = "TAKING_OVER", None
+        self._publisher = publisher = ahead.take_over()
+        known = ahead.topics()
         # Two topics that have nothing to do with each other, at a time when every wait keeps rows from going out.
         with ThreadPoolExecutor(1, "waiting") as beside:
-            waiting = beside.submit(self._load_waiting) if self._config.dead_letter is not None else None
-            self._ensure(self._config.positions_topic, {"cleanup.policy": "compact"})
+            waiting = beside.submit(self._load_waiting, known) if self._config.dead_letter is not None else None
+            self._ensure(known, self._config.positions_topic, {"cleanup.policy": "compact"})
             self._stored = read_stored_position(self._config)
             if waiting is not None:
                 waiting.result()
@@ -208,14 +218,16 @@ class Connector:
         _log.info("taken over", stored=None if self._stored is None else format_position(self._stored.position))
         return publisher
 
-    def _ensure(self, topic: str, settings: dict[str, str]) -> None:
+    def _ensure(self, known: Container[str], topic: str, settings: dict[str, str]) -> None:
+        if topic in known:
+            return
         try:
             self._topics.ensure(topic, 1, settings)
         except KafkaException as error:
             raise ProducerLost(f"topic {topic}: {error.args[0].str()}") from None
 
-    def _load_waiting(self) -> None:
-        self._ensure(self._config.waiting_topic, waiting_topic_settings(self._config))
+    def _load_waiting(self, known: Container[str]) -> None:
+        self._ensure(known, self._config.waiting_topic, waiting_topic_settings(self._config))
         found = read_waiting(self._config)
         self._waiting.blocked.load(found.entries.values())
         self._waiting.requests, self._waiting.republish, self._waiting.end = found.requests, found.republish, found.end
@@ -270,6 +282,6 @@ class Connector:
         return not self._stop.is_set()
 
     def _lose_producer(self, error: OutboxError) -> None:
-        self._publisher = None
+        self._publisher = self._ahead = None
         self._topics.forget()
         self._retries.rest_without_producer(error)

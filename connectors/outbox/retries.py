@@ -27,16 +27,21 @@ class Retries:
 
     def went_well(self) -> None:
         """The next fault is the first again."""
-        self._backoff_s, self._producers_lost = self._first_s, 0
+        self._backoff_s, self._producers_lost, self._has_failed = self._first_s, 0, False
 
-    def rest(self, what: str, error: Exception) -> None:
-        """Tells why, and waits; a stop ends the wait."""
+    def rest(self, what: str, error: Exception, first_at_once: bool = False) -> None:
+        """Tells why, and waits; a stop ends the wait. `first_at_once`: not before the first try after something went well."""
+        rest_s = self._backoff_s
+        if first_at_once and not self._has_failed:
+            rest_s = 0.0
+        else:
+            self._backoff_s = min(self._backoff_s * 2, _BACKOFF_MAX_S)
+        self._has_failed = True
         self._metrics.state = "WAITING"
         self._metrics.beat()
-        _log.warning(what, error=first_line(error), again_in_s=round(self._backoff_s, 2))
+        _log.warning(what, error=first_line(error), again_in_s=round(rest_s, 2))
         self._admin.poll(0)  # its log lines come out only so
-        self._stop.wait(self._backoff_s)
-        self._backoff_s = min(self._backoff_s * 2, _BACKOFF_MAX_S)
+        self._stop.wait(rest_s)
 
     def rest_without_producer(self, error: OutboxError) -> None:
         """As `rest`. Raises Refused after too many in a row."""

@@ -130,8 +130,10 @@ def padded_zoned(text: bytes, digits: int) -> bytes:
 
 
 def zoned_time(text: bytes) -> bytes:
-    """As Debezium's ZonedTime: a timetz in UTC."""
+    """As Debezium's ZonedTime: a timetz in UTC. The midnight that ends a day is that of the next: a time has no day."""
     content = text.decode("ascii")
+    if content.startswith("24:"):
+        content = "00:" + content[3:]
     at = datetime.fromisoformat(f"2000-01-01T{content}{':00' if _ZONE_HOURS.search(content) else ''}").astimezone(UTC)
     fraction = f".{at.microsecond:06d}".rstrip("0") if at.microsecond else ""
     return f"{at:%H:%M:%S}{fraction}Z".encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +16,7 @@ from connectors.outbox.waiting.topic import Read, read_waiting
 from tally.cli.connectors_named import Connector, connectors
 from tally.cli.failures import CheckFailed, NotFound, OutOfReach, WrongUsage, group
 from tally.cli.kafka import Bootstrap
+from tally.cli.polled import POLLED_COLUMNS, OrderColumn, Polled, SourceUrl, StatusColumn, TableNames
 from tally.cli.printing import Format, print_rows
 from tally.cli.republish import republish
 
@@ -28,8 +29,20 @@ app.command()(republish)
 
 
 @app.command()
-def status(connector: Connector = None, bootstrap: Bootstrap = None, form: Format = None) -> None:
+def status(
+    connector: Connector = None,
+    source_url: SourceUrl = None,
+    table: TableNames = None,
+    order_column: OrderColumn = None,
+    status_column: StatusColumn = None,
+    bootstrap: Bootstrap = None,
+    form: Format = None,
+) -> None:
     """Rows that failed, and the rows of their aggregates that wait behind them, in order."""
+    if source_url is not None:
+        polled = Polled(source_url, table, order_column, status_column)
+        print_rows(polled.status(), POLLED_COLUMNS, form)
+        return
     print_rows(
         (row(config, entry) for config in connectors(connector, bootstrap) for entry in entries(config)), _COLUMNS, form
     )
@@ -41,13 +54,22 @@ def redrive(
     key: Annotated[str | None, typer.Option("--key", help="All of one aggregate: its id, or type/id.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Everything that is not published.")] = False,
     connector: Connector = None,
+    source_url: SourceUrl = None,
+    table: TableNames = None,
+    order_column: OrderColumn = None,
+    status_column: StatusColumn = None,
     bootstrap: Bootstrap = None,
     form: Format = None,
 ) -> None:
     """Tries failed rows again, in order with those behind them; the running connector does it. Prints what is left."""
     if (row_id is not None) + (key is not None) + every != 1:
         raise WrongUsage("tally outbox redrive ID, --key AGGREGATE or --all")
-    redriven(connectors(connector, bootstrap), Request(row_id, key), form)
+    request = Request(row_id, key)
+    if source_url is not None:
+        left = Polled(source_url, table, order_column, status_column).redriven(request, _ANSWER_WITHIN_S)
+        _say_left(left, POLLED_COLUMNS, form)
+        return
+    redriven(connectors(connector, bootstrap), request, form)
 
 
 def redriven(configs: Iterable[OutboxConfig], request: Request, form: str | None) -> None:
@@ -63,8 +85,12 @@ def redriven(configs: Iterable[OutboxConfig], request: Request, form: str | None
         left += [row(config, entry) for entry in found.entries.values() if entry.aggregate in aggregates]
     if not asked:
         raise NotFound("no such row is failed or waiting")
+    _say_left(left, _COLUMNS, form)
+
+
+def _say_left(left: Sequence[dict[str, Any]], columns: Sequence[str], form: str | None) -> None:
     if left:
-        print_rows(left, _COLUMNS, form)
+        print_rows(left, columns, form)
         raise CheckFailed(f"{len(left)} rows are still not published")
 
 

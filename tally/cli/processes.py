@@ -34,7 +34,7 @@ def connector(context: typer.Context) -> None:
     if not arguments:
         raise WrongUsage("tally connector SERVICE, or tally connector --source-url URL …")
     if arguments[0].startswith("-"):
-        _become("connectors", "outbox-standalone", *arguments)
+        _become("connectors.alone", *arguments)
     _become("connectors", "outbox", *arguments)
 
 

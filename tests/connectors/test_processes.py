@@ -130,3 +130,14 @@ def test_the_outbox_connector_runs_alone_by_its_own_flags(tmp_path: Path) -> Non
     ended = run(tmp_path, "outbox-standalone", "--help")
     assert ended.returncode == 0
     assert "--source-url" in ended.stdout
+
+
+def test_the_connector_alone_loads_nothing_of_the_rest(tmp_path: Path) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "connectors.alone", "--help"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=WITHIN_S, check=False)
+    assert ended.returncode == 0
+    assert "--source-url" in ended.stdout
+    loaded = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert "connectors.outbox" in loaded
+    rest = ("producers.", "streams.", "tally.", "faust.", "typer.", "rich.", "prometheus_client.", "fastapi.")
+    assert [name for name in loaded if name.startswith(rest)] == []

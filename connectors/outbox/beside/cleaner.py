@@ -17,7 +17,7 @@ from connectors.outbox.beside.horizon import Horizon
 from connectors.outbox.beside.rounds import Allowed, Rounds
 from connectors.outbox.config import Cleaning, OutboxConfig
 from connectors.outbox.database import connect
-from connectors.outbox.errors import DatabaseLost, TableUnfit
+from connectors.outbox.errors import DatabaseLost, TableUnfit, first_line
 from connectors.outbox.metrics import Metrics
 from connectors.outbox.outboxes import Outboxes
 from connectors.outbox.positions import StoredPosition
@@ -85,7 +85,7 @@ class Cleaner:
                     Rounds(self._config, cleaning, connection, self._metrics, self._ended).run(self._permission)
             except (psycopg.Error, DatabaseLost) as error:
                 # Carrying goes on; where the database is away, the carrier itself says so.
-                _log.warning("published rows are not cleaned up", error=_first_line(error), again_in_s=_AGAIN_S)
+                _log.warning("published rows are not cleaned up", error=first_line(error), again_in_s=_AGAIN_S)
                 self._ended.wait(_AGAIN_S)
 
     def _permission(self, horizon: Horizon) -> Allowed | None:
@@ -105,8 +105,3 @@ def _check_age_field(cleaning: Cleaning, outboxes: Outboxes) -> None:
                 f"table {'.'.join(table.name)} has no column {cleaning.age_field} of type timestamp or timestamptz, by "
                 f"which rows are to be cleaned up"
             )
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else repr(error)

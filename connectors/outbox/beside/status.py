@@ -14,10 +14,12 @@ import psycopg
 import structlog
 from psycopg import sql
 
+from connectors.outbox.beside.horizon import Horizon, ask_horizon
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.database import connect
+from connectors.outbox.errors import DatabaseLost, first_line
 from connectors.outbox.metrics import Metrics
-from connectors.outbox.positions import StoredPosition, format_position, parse_position
+from connectors.outbox.positions import StoredPosition, format_position
 from connectors.outbox.waiting.aggregates import Blocked
 from connectors.outbox.waiting.entries import Entry, State
 from schemas.outbox_status import PROGRESS, UNPUBLISHED, beside
@@ -78,8 +80,8 @@ class _Writer:
         self._unpublished = sql.Identifier(schema, beside(table, UNPUBLISHED))
         self._connection: psycopg.Connection | None = None
         self._told: Told | None = None
-        # (every transaction id below is over, once this position is stored), and how much was carried when that was asked.
-        self._horizon: tuple[int, int] | None = None
+        # Waited for until the stored position has passed it, and how much was carried when it was asked for.
+        self._horizon: Horizon | None = None
         self._carried = -1
         self._facts: _Facts | None = None
         self._wake, self._ended = threading.Event(), threading.Event()
@@ -111,10 +113,10 @@ class _Writer:
                 continue
             try:
                 self._follow(facts)
-            except psycopg.Error as error:
+            except (psycopg.Error, DatabaseLost) as error:
                 self.again_at = time.monotonic() + _AGAIN_S
                 self._close()
-                _log.warning("the status of rows is not written", error=str(error).strip().splitlines()[0])
+                _log.warning("the status of rows is not written", error=first_line(error))
         self._close()
 
     def _close(self) -> None:
@@ -129,10 +131,9 @@ class _Writer:
             self.again_at = time.monotonic() + _AGAIN_S
             return
         if self._horizon is None:
-            horizon = _ask(connection)
-            self._horizon, self._carried = horizon, facts.carried
-        if facts.position >= self._horizon[1]:
-            self._write(connection, facts, self._horizon[0])
+            self._horizon, self._carried = ask_horizon(connection), facts.carried
+        if facts.position >= self._horizon.position:
+            self._write(connection, facts, self._horizon.below)
             self._horizon = None
 
     def _connect(self) -> psycopg.Connection | None:
@@ -176,15 +177,6 @@ class _Writer:
                     (name, format_position(facts.position), below),
                 )
         self._told = now
-
-
-def _ask(connection: psycopg.Connection) -> tuple[int, int]:
-    """First the transactions, then the position: what was over by then has its commit record before it."""
-    horizon = connection.execute("select pg_snapshot_xmin(pg_current_snapshot())::text::bigint").fetchone()
-    position = connection.execute("select pg_current_wal_insert_lsn()::text").fetchone()
-    assert horizon is not None
-    assert position is not None
-    return int(horizon[0]), parse_position(position[0])
 
 
 def _told(entry: Entry) -> tuple[str, str, str]:

@@ -114,6 +114,9 @@ class Carrier:
 
     def _send(self, place: int, table: Claims, rows: Sequence[Row]) -> None:
         send, route = self._sender.send, table.route
+        if any(row.letter is not None for row in rows):
+            # A topic that was made, or a limit that was raised, just now: that is why somebody tries again.
+            self._sender.look_anew()
         for sent, row in enumerate(rows, 1):
             send(route, row.values, row.bytes, (row.number, place))
             if self._suspicion.is_watching:

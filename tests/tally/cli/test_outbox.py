@@ -8,10 +8,13 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from connectors.outbox.polling.columns import polling_sql
+from connectors.outbox.polling.options import Polling
 from connectors.outbox.waiting.asking import connector_named
 from connectors.outbox.waiting.entries import REDRIVE, Aggregate, Entry, State, encode
 from connectors.outbox.waiting.topic import read_waiting
@@ -100,3 +103,32 @@ def test_a_redrive_of_what_is_not_there_is_not_found(run: Any, kafka: str, conne
 def test_a_redrive_must_say_of_what(run: Any, kafka: str) -> None:
     assert run("outbox", "redrive", kafka=kafka).exit_code == 2
     assert run("outbox", "redrive", "id1", "--all", kafka=kafka).exit_code == 2
+
+
+def test_a_polled_table_says_itself_what_is_not_published(run: Any, postgres: Any) -> None:
+    name = f"verbs_{uuid.uuid4().hex[:8]}"
+    url = postgres.create_database(name)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "create table outbox (id text primary key, aggregatetype text, aggregateid text, payload text)"
+        )
+        connection.execute(polling_sql("public.outbox", Polling()).encode())
+        connection.execute("insert into outbox values ('id1', 'order', '7', 'x'), ('id2', 'order', '7', 'y')")
+        connection.execute("update outbox set status = 'FAILED', status_reason = 'no topic' where id = 'id1'")
+    try:
+        result = run("outbox", "status", "--source-url", url)
+        assert result.exit_code == 0, result.stderr
+        first, second = (json.loads(line) for line in result.stdout.splitlines())
+        assert first == {
+            "table": "public.outbox",
+            "id": "id1",
+            "aggregate": "order/7",
+            "status": "FAILED",
+            "number": 1,
+            "reason": "no topic",
+        }
+        assert (second["id"], second["status"], second["reason"]) == ("id2", "WAITING", "waits behind row id1")
+        assert run("outbox", "redrive", "other", "--source-url", url).exit_code == 3
+        assert run("outbox", "status", "--source-url", url, "--table", "elsewhere").exit_code == 3
+    finally:
+        postgres.drop_database(name)
