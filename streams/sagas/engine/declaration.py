@@ -5,9 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from schemas.messages import SagaStarted, wire_type
 from streams.sagas.engine.state import NO_LINE, SagaState
@@ -117,6 +117,14 @@ class Step(Generic[S]):
         return (NO_LINE,) if self.parts is None else tuple(part.number for part in self.parts(saga))
 
 
+class Begins(Protocol):
+    """The event that begins a saga."""
+
+    @property
+    def ends_by(self) -> datetime:
+        """When the whole saga is late."""
+
+
 @dataclass(frozen=True, slots=True)
 class Declaration(Generic[S]):
     """A whole saga.
@@ -137,7 +145,7 @@ class Declaration(Generic[S]):
     give_up: str
     moved: Callable[[S, Any], S]
     afterwards: tuple[Step[S], ...] = ()
-    started: type[Any] = SagaStarted
+    started: type[Begins] = SagaStarted
     by_name: dict[str, Step[S]] = field(init=False)
     by_command_type: dict[str, Step[S]] = field(init=False)
 
