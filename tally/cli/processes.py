@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from typing import NoReturn
-
 import typer
 
+from tally.cli.becoming import become, become_connector
 from tally.cli.failures import VerbGroup, WrongUsage
 
 app = typer.Typer(cls=VerbGroup, rich_markup_mode=None)
@@ -18,13 +15,13 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 @app.command(context_settings=PASSED_ON)
 def api(context: typer.Context) -> None:
     """The HTTP API: `python -m producers api …`."""
-    _become("producers", "api", *context.args)
+    become("producers", "api", *context.args)
 
 
 @app.command(context_settings=PASSED_ON)
 def worker(context: typer.Context) -> None:
     """One worker with all agents and tables: `python -m streams …`."""
-    _become("streams", *context.args)
+    become("streams", *context.args)
 
 
 @app.command(context_settings=PASSED_ON)
@@ -33,9 +30,7 @@ def connector(context: typer.Context) -> None:
     arguments = context.args
     if not arguments:
         raise WrongUsage("tally connector SERVICE, or tally connector --source-url URL …")
-    if arguments[0].startswith("-"):
-        _become("connectors.alone", *arguments)
-    _become("connectors", "outbox", *arguments)
+    become_connector(*arguments)
 
 
 @app.command(context_settings=PASSED_ON)
@@ -45,12 +40,5 @@ def sink(context: typer.Context) -> None:
     if not arguments:
         raise WrongUsage("tally sink SERVICE, or tally sink copies")
     if arguments[0] == "copies":
-        _become("connectors", *arguments)
-    _become("connectors", "commands", *arguments)
-
-
-def _become(module: str, *arguments: str) -> NoReturn:
-    """Replace this process: signals and exit codes are then the process' own."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+        become("connectors", *arguments)
+    become("connectors", "commands", *arguments)
