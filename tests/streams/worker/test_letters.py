@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from confluent_kafka import Producer
 
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, new_id, now
 from schemas.messages import ActOnDeadLetters, OrderCancelled, ReceiveStock, wire_type
+from schemas.partitioning import partition_of
 from schemas.records import encode_record
 from schemas.topics import AUDIT_TRAIL, DEAD_LETTERS, DEAD_LETTERS_COMMANDS, PARTITIONS, SAGAS_EVENTS, SAGAS_REPLIES
 
@@ -86,6 +89,44 @@ def test_a_poisoned_answer_parks_its_saga_until_it_is_discarded(
     act(log.bootstrap, ActOnDeadLetters("DISCARD", "tests", "nothing of ours", letter=saga["parked_by"]))
     until(lambda: _saga(worker, parked, "CANCELLED"), "what waited behind it was heard")
     assert "tally_worker_lanes 0.0" in worker.get("/metrics").text
+
+
+@pytest.mark.slow
+def test_what_waits_goes_with_its_partition_to_another_worker(
+    log: Any, services: Any, until: Callable[..., Any], start_worker: Any
+) -> None:
+    unique, orders = uuid.uuid4().hex[:8], dict[int, str]()
+    while len(orders) < PARTITIONS:
+        order_id = f"moved-{unique}-{uuid.uuid4().hex[:4]}"
+        orders[partition_of(order_id.encode(), PARTITIONS)] = order_id
+    first = start_worker(0).wait_alone()
+    log.command(ReceiveStock(10), f"sku-{unique}")
+    for order_id in orders.values():
+        services.silent.add(order_id)
+        services.place(order_id, [(f"sku-{unique}", 1)])
+    for order_id in orders.values():
+        until(partial(_saga, first, order_id, "RUNNING"), "the saga begins")
+        log.send_raw(SAGAS_REPLIES, order_id.encode(), b"poison", [])
+    parked = {order_id: until(partial(_saga, first, order_id, "PARKED"), "parked") for order_id in orders.values()}
+    second = start_worker(1)
+    workers = [first, second.wait_ready()]
+    until(lambda: 0 < _lanes(second) < PARTITIONS and _lanes(first) + _lanes(second) == PARTITIONS, "lanes have moved")
+    for order_id in orders.values():
+        services.append(order_id, OrderCancelled("changed my mind"), "CANCELLED")
+        services.silent.discard(order_id)
+        act(log.bootstrap, ActOnDeadLetters("DISCARD", "tests", "not ours", letter=parked[order_id]["parked_by"]))
+    for order_id in orders.values():
+        until(partial(_ends, workers, order_id), "what waited was heard")
+    assert _lanes(first) + _lanes(second) == 0
+
+
+def _ends(workers: list[Any], order_id: str) -> bool:
+    return any(_saga(worker, order_id, "CANCELLED") for worker in workers)
+
+
+def _lanes(worker: Any) -> float:
+    lines = worker.get("/metrics").text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("tally_worker_lanes "))
 
 
 def _saga(worker: Any, order_id: str, state: str) -> Any:
