@@ -76,7 +76,7 @@ def _handle_hold(command: Message, tables: InventoryTables, at: datetime) -> lis
         if stock.hold is not None:
             tables.holds[key] = hold_to_row(stock.hold)
         if isinstance(body, ShipStock):
-            out += relieve(command, stock.level, tables.holds, SOURCE, at)
+            out += relieve(command.envelope, stock.level, tables.holds, SOURCE, at)
     if wants_answer(envelope):
         version = stock.hold.version if stock.hold is not None else None
         out.append(_answer(command, decision, version, at))
@@ -109,7 +109,7 @@ def _handle_level(command: Message, tables: InventoryTables, at: datetime) -> li
         "recorded_at": to_rfc3339(at),
     }
     if out:
-        out += relieve(command, stock.level, tables.holds, SOURCE, at)
+        out += relieve(command.envelope, stock.level, tables.holds, SOURCE, at)
     if wants_answer(envelope):
         out.append(_answer(command, decision, stock.level.version, at))
     return out

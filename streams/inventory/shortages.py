@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from schemas.envelope import Message, derive_id
+from schemas.envelope import Envelope, derive_id
 from schemas.keys import SEPARATOR
 from schemas.messages import CancelOrder
 from schemas.topics import ORDERS_COMMANDS
-from streams.inventory.rows import Row, hold_from_row
+from streams.inventory.rows import Row, hold_from_row, level_from_row
 from streams.inventory.stock import Hold, HoldStatus, Level
 from streams.outgoing import Address, Outgoing, follow
 
 STOCK_SHORTAGE = "STOCK_SHORTAGE"
 
 
-def relieve(cause: Message, level: Level, holds: Mapping[str, Row], source: str, at: datetime) -> list[Outgoing]:
+def relieve(cause: Envelope, level: Level, holds: Mapping[str, Row], source: str, at: datetime) -> list[Outgoing]:
     """A cancellation for each order that has to give way, newest first; none where all that is held is there.
+
+    `cause`: what was said to the SKU.
 
     An order is asked under one id for ever: to ask again, after the next adjustment, changes nothing. One that was
     shipped meanwhile refuses; its goods leave, and the count is explained then.
@@ -29,12 +31,24 @@ def relieve(cause: Message, level: Level, holds: Mapping[str, Row], source: str,
     missing = level.reserved - level.on_hand
     if missing <= 0:
         return []
-    sku = cause.envelope.subject
+    sku = cause.subject
     out = []
     for order_id in giving_way(_held(sku, holds), missing):
         to = Address(source, "orders", order_id)
         id_ = derive_id(order_id, STOCK_SHORTAGE, sku)
-        out.append(Outgoing(ORDERS_COMMANDS, follow(cause.envelope, id_, to, CancelOrder(STOCK_SHORTAGE), at)))
+        out.append(Outgoing(ORDERS_COMMANDS, follow(cause, id_, to, CancelOrder(STOCK_SHORTAGE), at)))
+    return out
+
+
+def relieve_again(
+    skus: Iterable[str], levels: Mapping[str, Row], holds: Mapping[str, Row], source: str, at: datetime
+) -> list[Outgoing]:
+    """The same for SKUs that are short still: a cancellation that was set aside or discarded is asked for once more."""
+    out = []
+    for sku in sorted(set(skus)):
+        id_ = derive_id(sku, STOCK_SHORTAGE, at.isoformat())
+        cause = Envelope(id_, "", source, "inventory", sku, None, at, id_, id_)
+        out += relieve(cause, level_from_row(levels.get(sku)), holds, source, at)
     return out
 
 

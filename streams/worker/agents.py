@@ -161,7 +161,7 @@ def declare(
     _agent(agents, "redrive_letters", (DEAD_LETTERS_COMMANDS,), partial(_redrive_letters, agents, redriving))
     _watch_sagas(agents)
     _watch_deadlines(agents)
-    watch_old_holds(app, tables["holds"], agents.send, clock)
+    watch_old_holds(app, tables["stock_levels"], tables["holds"], agents.send, clock)
     app.on_commit(parking.committed)
     app.on_partitions_restored(parking.restored)
     app.on_partitions_dropped(parking.dropped)

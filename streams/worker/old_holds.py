@@ -1,4 +1,7 @@
-"""Lets old holds ask their sagas: the heap follows what was committed, and questions leave between batches."""
+"""Lets old holds ask their sagas: the heap follows what was committed, and questions leave between batches.
+
+Where an old hold's SKU is short still, the orders that are to give way are asked again.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 from faust_rdkafka import App
 from streams.inventory.commands import SOURCE
 from streams.inventory.old_holds import OldHolds
+from streams.inventory.shortages import relieve_again
 from streams.outgoing import Outgoing
 
 # Holds ask after minutes: seconds more matter to nobody.
@@ -16,9 +20,9 @@ LOOK_INTERVAL_S = 2.0
 
 
 def watch_old_holds(
-    app: App, holds: Any, send: Callable[[list[Outgoing]], None], clock: Callable[[], datetime]
+    app: App, levels: Any, holds: Any, send: Callable[[list[Outgoing]], None], clock: Callable[[], datetime]
 ) -> None:
-    """Registers with the app all that it takes; `holds` is the table."""
+    """Registers with the app all that it takes; `levels` and `holds` are the tables."""
     old = OldHolds(SOURCE)
 
     @app.on_partitions_restored
@@ -40,4 +44,7 @@ def watch_old_holds(
     async def ask() -> None:
         now = clock()
         for partition in sorted(holds.partitions_owned()):
-            send(old.ask(partition, holds.partition(partition), now))
+            rows = holds.partition(partition)
+            questions = old.ask(partition, rows, now)
+            skus = {question.message.body.sku for question in questions}
+            send([*questions, *relieve_again(skus, levels.partition(partition), rows, SOURCE, now)])

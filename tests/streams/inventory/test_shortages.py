@@ -10,7 +10,7 @@ import pytest
 from schemas.envelope import Envelope, Message
 from schemas.messages import AdjustStock, CancelOrder, ReceiveStock, ReleaseStock, ReserveStock, ShipStock, wire_type
 from streams.inventory.commands import InventoryTables, handle
-from streams.inventory.shortages import giving_way
+from streams.inventory.shortages import giving_way, relieve_again
 from streams.inventory.stock import Hold, HoldStatus
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
@@ -78,3 +78,13 @@ def test_one_that_was_shipped_all_the_same_leaves_the_next_newest_to_give_way() 
     sku = _short()
     assert [order for order, _, _ in sku.do(AdjustStock(-2, "lost"))] == ["o3"]
     assert [order for order, _, _ in sku.do(ShipStock("o3", 1))] == ["o2"]
+
+
+def test_a_sku_that_is_short_still_is_asked_for_again_under_the_same_ids() -> None:
+    sku = _short()
+    first = sku.do(AdjustStock(-5, "water damage"))
+    again = relieve_again(["SKU", "SKU", "unheard of"], sku.rows.levels, sku.rows.holds, "/tally/inventory", AT)
+    assert [(out.message.envelope.subject, out.message.envelope.id, out.message.body) for out in again] == first
+    for order in ("o3", "o2"):
+        sku.do(ReleaseStock(order, 1))
+    assert relieve_again(["SKU"], sku.rows.levels, sku.rows.holds, "/tally/inventory", AT) == []
