@@ -248,10 +248,12 @@ def test_a_build_goes_on_after_kill_9_and_folds_each_event_once(
         rows = worker.get("/rebuilds").json()["builds"]
         return sum(row["events"] for row in rows), sum(row["faults"] for row in rows)
 
-    # It is in step before the commit that says so; more than these would never become right.
-    until(lambda: totals() == (13_001, 0), "each event was folded once")
+    # The sagas of earlier orders wrote a few events beside.
+    written = sum(1 for _ in log.read(INVENTORY_EVENTS))
+    assert written >= 13_001
+    until(lambda: totals() == (written, 0), "each event was folded once")
     compared = verb("diff", "stock")
-    assert sum(each["built"] for each in compared["partitions"]) == 101
+    assert sum(each["built"] for each in compared["partitions"]) >= 101
     verb("discard", "stock")
 
 

@@ -72,6 +72,8 @@ REGRESSIONS: tuple[int, ...] = (3, 303784860)
 # The same of the variant without an orchestrator: a cancellation for a shortage was lost, and nobody asked again.
 REGRESSIONS_CHOREOGRAPHED: tuple[int, ...] = (634787904, 905789776)
 RUNS = int(os.environ.get("TALLY_SIMULATION_RUNS", "500"))
+# What everybody's check runs is the same each time, so that it says something about the change; soak runs look further.
+KNOWN_SEED = 20_261_125
 # A soak run, in pieces that each end well within a test's time and that two processes can share.
 SOAK_PIECE_RUNS, SOAK_PIECES = 500, 20
 
@@ -429,9 +431,9 @@ def test_a_run_without_an_orchestrator_that_failed_once(seed: int, lossy: bool) 
     _check_units(world)
 
 
-def _seed_of_seeds() -> int:
-    """As given, so that a run can be had again; else one that nobody has tried."""
-    return int(os.environ.get("TALLY_SIMULATION_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
+def _seed_of_seeds(known: int = 0) -> int:
+    """As given, so that a run can be had again; else `known`, or one that nobody has tried."""
+    return int(os.environ.get("TALLY_SIMULATION_SEED", "0")) or known or random.SystemRandom().randrange(1 << 30)
 
 
 @dataclass
@@ -471,7 +473,7 @@ def _run_many(kind: type[World], seed_of_seeds: int, runs: int) -> Told:
 @pytest.mark.parametrize("kind", [World, ChoreographedWorld])
 def test_every_order_ends_and_the_stock_balances_whatever_happens_in_between(kind: type[World]) -> None:
     runs = RUNS if kind is World else RUNS // 4
-    told = _run_many(kind, _seed_of_seeds(), runs)
+    told = _run_many(kind, _seed_of_seeds(KNOWN_SEED), runs)
     # A simulation in which something never happens shows nothing about it.
     assert set(told.outcomes) >= {"CONFIRMED", "REJECTED", "CANCELLED", "SHIPPED"}
     assert told.lost > runs
