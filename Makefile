@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ARGS   ?=
 # Tests wait more than they work, so `make check` runs two halves at once, each with servers of its own.
-CARRYING := tests/connectors faust_rdkafka/tests
+CARRYING := tests/connectors tests/streams/rebuilds tests/tally/replaying faust_rdkafka/tests
 
 .PHONY: help setup demo test check lint format types bench soak clean lock
 
@@ -36,7 +36,7 @@ test: setup      ## every test, on real servers that the tests start themselves
 check: setup format lint types  ## what CI runs: format, lint, types, contracts, tests
 	@$(BIN)/tally schemas check
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS) $(CARRYING) & carrying=$$!; \
-	$(BIN)/python -m pytest -m "not slow" $(ARGS) tests --ignore=tests/connectors; others=$$?; \
+	$(BIN)/python -m pytest -m "not slow" $(ARGS) tests $(addprefix --ignore=,$(CARRYING)); others=$$?; \
 	wait $$carrying && exit $$others
 
 format: $(STAMP)
