@@ -144,3 +144,23 @@ async def test_a_hastened_timer_is_due_at_once(broker: Any, running: Any, tmp_pa
         await eventually(lambda: len(ran) == 5)
         app.hasten(tick)
         await eventually(lambda: len(ran) == 6)
+
+
+async def test_a_method_is_hastened_under_whatever_object_it_is_named(
+    broker: Any, running: Any, tmp_path: Path
+) -> None:
+    app = make_app(broker, broker.name("app"), tmp_path)
+    counting(app, broker.topic("src"), app.Table("counts"))
+
+    class Clock:
+        ticks = 0
+
+        async def tick(self) -> None:
+            self.ticks += 1
+            if self.ticks < 5:
+                app.hasten(self.tick)
+
+    clock = Clock()
+    app.batch_timer(3_600)(clock.tick)
+    async with running(app):
+        await eventually(lambda: clock.ticks == 5)

@@ -125,7 +125,8 @@ class App(faust.App):
     def hasten(self, function: Callable[[], Any]) -> None:
         """The batch timer of this function is due now, and at once again when it says so while it runs."""
         for timer in self._timers:
-            if timer.function is function:
+            # By equality: a bound method is another object each time that it is named.
+            if timer.function == function:
                 timer.hastened = True
         if self._consumer is not None:
             self._consumer.batches.wake()
