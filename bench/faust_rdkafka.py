@@ -18,7 +18,6 @@ import tempfile
 import time
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import faust
@@ -26,8 +25,8 @@ import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from bench.servers import kafka
 from faust_rdkafka import App, BatchSchema, run
-from tally.local.kafka import Kafka
 
 PARTITIONS = 4
 KEYS = 4000
@@ -54,15 +53,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="for stock Faust")
     parser.add_argument("--bootstrap", default=os.environ.get("TALLY_KAFKA_BOOTSTRAP"))
     options = parser.parse_args(argv)
-    if options.bootstrap:
-        return _compare(options.bootstrap, options)
-    with tempfile.TemporaryDirectory() as folder:
-        server = Kafka(Path(folder))
-        server.start()
-        try:
-            return _compare(server.bootstrap, options)
-        finally:
-            server.stop()
+    with kafka(options.bootstrap) as bootstrap:
+        return _compare(bootstrap, options)
 
 
 def _compare(bootstrap: str, options: argparse.Namespace) -> int:

@@ -13,21 +13,19 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from bench.reservations.topics import make
+from bench.servers import kafka
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, derive_id, from_rfc3339, now, to_rfc3339
 from schemas.messages import StockReserved, wire_type
 from schemas.records import decode_record, encode_record
-from tally.local.kafka import Kafka
 
 ROUNDS, CALLS, READ_AT_ONCE = 3, 20_000, 10_000
 # Lengths of name and value as varints.
@@ -103,14 +101,9 @@ def main(argv: list[str]) -> int:
     given = parser.parse_args(argv)
     message, codec = event(), AvroCodec()
     _, value, headers = encode_record(message, codec)
-    with tempfile.TemporaryDirectory(prefix="tally-bench-") as folder:
-        server = Kafka(Path(folder))
-        server.start()
-        try:
-            bare = carried(server.bootstrap, [], value, given.records)
-            full = carried(server.bootstrap, headers, value, given.records)
-        finally:
-            server.stop()
+    with kafka() as bootstrap:
+        bare = carried(bootstrap, [], value, given.records)
+        full = carried(bootstrap, headers, value, given.records)
     each = [(after - before) / len(headers) for before, after in zip(bare, full, strict=True)]
     print(
         f"{'header':20} {'bytes':>6} {'written, us':>12} {'read, us':>9}   (librdkafka: {each[0]:.2f} and {each[1]:.2f} of it)"

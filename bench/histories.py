@@ -17,6 +17,7 @@ from pathlib import Path
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from bench.servers import kafka
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, now
 from schemas.histories import message_of
@@ -25,7 +26,6 @@ from schemas.records import encode_record
 from schemas.topics import EVENT_TOPICS, PARTITIONS, PAYMENTS_EVENTS, TOPICS
 from streams.histories.following import Follower
 from tally.fsck.running import Sources, fsck
-from tally.local.kafka import Kafka
 from tally.reading.reader import Reader
 
 HOT_EVENTS, EVENTS_EACH, READS = 100_000, 10, 2_000
@@ -38,15 +38,10 @@ VERSION_MAX = (1 << 63) - 1
 def main(arguments: list[str]) -> int:
     """Prints a line a figure."""
     count = int(arguments[0]) if arguments else 200_000
-    with tempfile.TemporaryDirectory() as folder:
-        server = Kafka(Path(folder))
-        server.start()
-        try:
-            _fill(server.bootstrap, count)
-            _index(server.bootstrap, Path(folder) / "index", count)
-            _prove(server.bootstrap)
-        finally:
-            server.stop()
+    with tempfile.TemporaryDirectory() as folder, kafka() as bootstrap:
+        _fill(bootstrap, count)
+        _index(bootstrap, Path(folder) / "index", count)
+        _prove(bootstrap)
     return 0
 
 

@@ -25,6 +25,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from faust.types import TP
 
+from bench.servers import kafka
 from faust_rdkafka import App, BatchSchema, run
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, now
@@ -35,7 +36,6 @@ from schemas.topics import ORDERS_EVENTS, PARTITIONS
 from streams.read_models.table_of_tables import READ_MODELS, read_model
 from streams.rebuilds.building import TABLE, Rebuilds
 from streams.worker.process import BATCH_RECORDS_MAX, GC_THRESHOLDS, STORE_CACHE_ROWS
-from tally.local.kafka import Kafka
 
 EVENTS = 1_000_000
 LINES = 3
@@ -51,21 +51,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--events", type=int, default=EVENTS)
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="tally-bench-") as folder:
-        named = os.environ.get("TALLY_KAFKA_BOOTSTRAP")
-        server = None if named else Kafka(Path(folder))
-        try:
-            if server is not None:
-                server.start()
-            bootstrap = named or server.bootstrap  # type: ignore[union-attr]  # one of both is there
-            _fill(bootstrap, given.events)
-            print(f"{given.events} events of orders of {LINES} lines, {PARTITIONS} partitions")
-            print(f"{'seconds':>8} {'events/s':>9} {'CPU s':>6} {'rows':>8} {'MB':>5}")
-            for number in range(given.runs):
-                _measure(bootstrap, Path(folder) / str(number))
-        finally:
-            if server is not None:
-                server.stop()
+    named = os.environ.get("TALLY_KAFKA_BOOTSTRAP")
+    with tempfile.TemporaryDirectory(prefix="tally-bench-") as folder, kafka(named) as bootstrap:
+        _fill(bootstrap, given.events)
+        print(f"{given.events} events of orders of {LINES} lines, {PARTITIONS} partitions")
+        print(f"{'seconds':>8} {'events/s':>9} {'CPU s':>6} {'rows':>8} {'MB':>5}")
+        for number in range(given.runs):
+            _measure(bootstrap, Path(folder) / str(number))
     return 0
 
 

@@ -19,15 +19,14 @@ import sys
 import tempfile
 import time
 import uuid
-from pathlib import Path
 from typing import Any
 
 import orjson
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from bench.servers import kafka
 from faust_rdkafka import App, BatchSchema, run
-from tally.local.kafka import Kafka
 
 PARTITIONS = 4
 UPDATES = 100_000
@@ -38,15 +37,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--bootstrap", default=os.environ.get("TALLY_KAFKA_BOOTSTRAP"))
     options = parser.parse_args(argv)
-    if options.bootstrap:
-        return _measure(options.bootstrap, options.keys)
-    with tempfile.TemporaryDirectory() as folder:
-        server = Kafka(Path(folder))
-        server.start()
-        try:
-            return _measure(server.bootstrap, options.keys)
-        finally:
-            server.stop()
+    with kafka(options.bootstrap) as bootstrap:
+        return _measure(bootstrap, options.keys)
 
 
 def _measure(bootstrap: str, keys: int) -> int:

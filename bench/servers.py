@@ -14,19 +14,33 @@ from tally.local.postgres import Postgres
 
 
 @contextmanager
+def kafka(named: str | None = None, jvm_options: tuple[str, ...] = ()) -> Iterator[str]:
+    """The address of a broker: the one that is named, else its own."""
+    if named:
+        yield named
+        return
+    with tempfile.TemporaryDirectory(prefix="tally-bench-") as folder:
+        server = Kafka(Path(folder), jvm_options=jvm_options)
+        server.start()
+        try:
+            yield server.bootstrap
+        finally:
+            server.stop()
+
+
+@contextmanager
 def servers(jvm_options: tuple[str, ...] = ()) -> Iterator[tuple[str, PostgresHost]]:
     """(bootstrap, host) of TALLY_KAFKA_BOOTSTRAP and TALLY_TEST_POSTGRES_URL where both are set."""
     bootstrap, url = os.environ.get("TALLY_KAFKA_BOOTSTRAP"), os.environ.get("TALLY_TEST_POSTGRES_URL")
     if bootstrap and url:
         yield bootstrap, PostgresHost(url)
         return
-    with tempfile.TemporaryDirectory(prefix="tally-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tally-bench-") as folder, kafka(jvm_options=jvm_options) as own:
+        # PostgreSQL runs as another user.
         Path(folder).chmod(0o755)
-        kafka, postgres = Kafka(Path(folder), jvm_options=jvm_options), Postgres(Path(folder))
+        postgres = Postgres(Path(folder))
         try:
-            kafka.start()
             postgres.start()
-            yield kafka.bootstrap, postgres.host
+            yield own, postgres.host
         finally:
-            kafka.stop()
             postgres.stop()

@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from enum import StrEnum
 from threading import Event
 from typing import Annotated
@@ -17,9 +18,10 @@ from prometheus_client import CollectorRegistry
 from connectors.commands import CommandSink, SinkConfig, SinkMetrics
 from connectors.consuming import ConsumingError
 from connectors.copies import CopiesConfig, CopiesMetrics, CopiesSink
-from connectors.outbox import Cleaning, DebeziumPlacement, Metrics, OutboxConfig, Routing, main_standalone
+from connectors.outbox import Cleaning, Metrics, main_standalone
 from connectors.outbox import run as run_outbox
 from connectors.outbox.letters import letters_in
+from connectors.outbox.of_service import outbox_of
 from connectors.outbox_probes import OutboxFigures, OutboxHealth
 from connectors.probes import Health, Probes, Questions
 from connectors.probing import process_registry, serve
@@ -67,24 +69,10 @@ def outbox(service: Service, probe_port: ProbePort = None, probe_host: ProbeHost
     """The outbox connector of a service: its database's log to Kafka."""
     logs.configure(f"connector-{service}")
     settings = Settings(probe_port=probe_port)
-    slot = f"tally_{service}_outbox"
-    config = OutboxConfig(
-        name=service.value,
-        source_url=settings.replication_url(service),
-        bootstrap=settings.kafka_bootstrap,
-        table=columns.TABLE,
-        slot=slot,
-        publication=slot,
-        routing=Routing(
-            timestamp_field=columns.TIMESTAMP_FIELD,
-            placements=DebeziumPlacement.parse_list(columns.PLACEMENT),
-            route_by_field=columns.ROUTE_BY_FIELD,
-            route_replacement=columns.ROUTE_REPLACEMENT,
-            null_headers=False,
-        ),
+    config = replace(
+        outbox_of(service.value, settings.replication_url(service), settings.kafka_bootstrap),
         dead_letter_topic=DEAD_LETTERS,
         dead_letter=letters_in(AvroCodec()),
-        snapshot_order=columns.ORDER,
         cleaning=_cleaning(settings.outbox_keep_s),
     )
     metrics, registry = Metrics(), process_registry()

@@ -49,6 +49,21 @@ def follow(cause: Envelope, id_: str, to: Address, body: Any, at: datetime) -> M
     return Message(envelope, body)
 
 
+def cause_in_a_row(id_: str, of: Address, at: datetime, correlation_id: str | None = None) -> Envelope:
+    """The cause of what follows from a row, not from a message: a deadline, an old hold. `id_` tells what began the row."""
+    return Envelope(
+        id=id_,
+        type="",
+        source=of.source,
+        aggregatetype=of.aggregatetype,
+        subject=of.subject,
+        version=of.version,
+        recorded_at=at,
+        correlation_id=id_ if correlation_id is None else correlation_id,
+        causation_id=id_,
+    )
+
+
 def wants_answer(command: Envelope) -> bool:
     """Whether the command came from a saga."""
     return command.source == SAGA_SOURCE

@@ -11,13 +11,13 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from schemas.envelope import Envelope, derive_id
+from schemas.envelope import derive_id
 from schemas.keys import SEPARATOR
 from schemas.messages import AskAboutHold
 from schemas.topics import SAGAS_DEADLINES
 from streams.inventory.rows import Row, hold_from_row
 from streams.inventory.stock import Hold, HoldStatus
-from streams.outgoing import Address, Outgoing, follow
+from streams.outgoing import Address, Outgoing, cause_in_a_row, follow
 
 # Far beyond the 60 s in which a saga confirms or begins to undo, so that whoever asks then is seldom told to wait.
 ASKS_AFTER = timedelta(minutes=10)
@@ -72,17 +72,7 @@ class OldHolds:
 
     def _question(self, key: str, hold: Hold, now: datetime) -> Outgoing:
         sku, order_id, line = key.split(SEPARATOR)
-        reserved = Envelope(
-            id=hold.command_id,
-            type="",
-            source=self._source,
-            aggregatetype="inventory",
-            subject=sku,
-            version=None,
-            recorded_at=now,
-            correlation_id=hold.command_id,
-            causation_id=hold.command_id,
-        )
+        reserved = cause_in_a_row(hold.command_id, Address(self._source, "inventory", sku), now)
         id_ = derive_id(hold.command_id, "asked", now.isoformat())
         to = Address(self._source, "sagas", order_id)
         return Outgoing(SAGAS_DEADLINES, follow(reserved, id_, to, AskAboutHold(sku, int(line)), now))

@@ -15,7 +15,7 @@ from schemas.messages import CancelOrder
 from schemas.topics import ORDERS_COMMANDS
 from streams.inventory.rows import Row, hold_from_row, level_from_row
 from streams.inventory.stock import Hold, HoldStatus, Level
-from streams.outgoing import Address, Outgoing, follow
+from streams.outgoing import Address, Outgoing, cause_in_a_row, follow
 
 STOCK_SHORTAGE = "STOCK_SHORTAGE"
 
@@ -47,7 +47,7 @@ def relieve_again(
     out = []
     for sku in sorted(set(skus)):
         id_ = derive_id(sku, STOCK_SHORTAGE, at.isoformat())
-        cause = Envelope(id_, "", source, "inventory", sku, None, at, id_, id_)
+        cause = cause_in_a_row(id_, Address(source, "inventory", sku), at)
         out += relieve(cause, level_from_row(levels.get(sku)), holds, source, at)
     return out
 

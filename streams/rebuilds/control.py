@@ -5,22 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 
-from schemas.table_versions import Versions, newest_by_name
-from schemas.topics import TABLE_VERSIONS
+from schemas.table_versions import Versions
+from schemas.versions_topic import POLL_S, VersionsTopic
 
-# How late a stop is noticed; a record ends the wait at once.
-POLL_S = 0.5
 # A broker that is away, or a topic that is not made yet, is asked for again this often.
 AGAIN_AFTER_S = 1.0
-REQUEST_TIMEOUT_S = 10.0
-# The broker answers at the first record, and there is one in a month; but a partition that is empty or was read is
-# known to be so only when it answers, and a start waits for that.
-FETCH_WAIT_MS, FIRST_FETCH_WAIT_MS = 5_000, 10
 _NO_GROUP = "tally-table-versions"
 
 log = structlog.get_logger()
@@ -66,63 +59,21 @@ class Control:
                 self._ended.wait(AGAIN_AFTER_S)
 
     def _follow(self) -> None:
-        reached = self._read_all()
-        self._in_loop(self._read.set)
-        if not reached:
-            # A system from before there were versions: the first is served, until somebody makes the topic.
-            self._ended.wait(AGAIN_AFTER_S)
-            return
-        consumer = self._consumer(FETCH_WAIT_MS)
+        topic = VersionsTopic(self._bootstrap, _NO_GROUP, self._names)
         try:
-            consumer.assign([TopicPartition(TABLE_VERSIONS, number, offset) for number, offset in reached.items()])
-            while not self._ended.is_set():
-                self._note(consumer.poll(POLL_S))
+            self._tell(topic.read_all(lambda: not self._ended.is_set()))
+            self._in_loop(self._read.set)
+            if not topic.is_there:
+                # The first version is served, until somebody makes the topic.
+                self._ended.wait(AGAIN_AFTER_S)
+            while topic.is_there and not self._ended.is_set():
+                self._tell(topic.poll(POLL_S))
         finally:
-            consumer.close()
+            topic.close()
 
-    def _read_all(self) -> dict[int, int]:
-        """Reads what stands there now; the offset behind it of each partition, none where there is no topic."""
-        consumer = self._consumer(FIRST_FETCH_WAIT_MS)
-        reached: dict[int, int] = {}
-        try:
-            found = consumer.list_topics(TABLE_VERSIONS, timeout=REQUEST_TIMEOUT_S).topics[TABLE_VERSIONS]
-            numbers = [] if found.error is not None else sorted(found.partitions)
-            consumer.assign([TopicPartition(TABLE_VERSIONS, number, 0) for number in numbers])
-            while len(reached) < len(numbers) and not self._ended.is_set():
-                message = consumer.poll(POLL_S)
-                if self._note(message):
-                    reached[message.partition()] = message.offset()
-        finally:
-            consumer.close()
-        return reached
-
-    def _consumer(self, fetch_wait_ms: int) -> Consumer:
-        return Consumer(
-            {
-                "bootstrap.servers": self._bootstrap,
-                "group.id": _NO_GROUP,
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "auto.offset.reset": "earliest",
-                "enable.partition.eof": True,
-                "allow.auto.create.topics": False,
-                "fetch.wait.max.ms": fetch_wait_ms,
-                "log_level": 0,
-            }
-        )
-
-    def _note(self, message: Any) -> bool:
-        """Whether it is the end of a partition."""
-        if message is None:
-            return False
-        error = message.error()
-        if error is not None:
-            if error.code() != KafkaError._PARTITION_EOF:
-                raise KafkaException(error)
-            return True
-        found = newest_by_name([(message.key(), message.value())], self._names)
-        self._in_loop(lambda: self._take(found))
-        return False
+    def _tell(self, found: dict[str, Versions] | None) -> None:
+        if found:
+            self._in_loop(lambda: self._take(found))
 
     def _take(self, found: dict[str, Versions]) -> None:
         self._versions.update(found)

@@ -22,7 +22,7 @@ from schemas.messages import (
 )
 from schemas.topics import AUDIT_TRAIL, SAGAS_DEADLINES, SAGAS_EVENTS
 from streams.errors import UnexpectedMessage
-from streams.outgoing import SAGA_SOURCE, Address, Outgoing, follow
+from streams.outgoing import SAGA_SOURCE, Address, Outgoing, cause_in_a_row, follow
 from streams.sagas.engine.folding import stamp
 from streams.sagas.holds import answer_hold
 from streams.sagas.order import Command, decide
@@ -88,19 +88,9 @@ class SagaInputs:
 
 def deadline_passed(saga: OrderSaga, step: str, due_at: datetime, at: datetime) -> Outgoing:
     """The message that a deadline passed; its id follows from saga, step and moment, so repeats are one message."""
-    cause = Envelope(
-        id=saga.saga_id,
-        type="",
-        source=SAGA_SOURCE,
-        aggregatetype="sagas",
-        subject=saga.order_id,
-        version=None,
-        recorded_at=at,
-        correlation_id=saga.correlation_id,
-        causation_id=saga.saga_id,
-    )
-    id_ = derive_id(saga.saga_id, "deadline", step, due_at.isoformat())
     to = Address(SAGA_SOURCE, "sagas", saga.order_id)
+    cause = cause_in_a_row(saga.saga_id, to, at, saga.correlation_id)
+    id_ = derive_id(saga.saga_id, "deadline", step, due_at.isoformat())
     return Outgoing(SAGAS_DEADLINES, follow(cause, id_, to, DeadlinePassed(step, due_at), at))
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from threading import Event, Thread
+from threading import Event
 from typing import Annotated
 
 import typer
 
+from connectors.stopping import stopped_by_signals_meanwhile
 from streams.replay.folding import Folded
 from tally.cli.consume import Offset, printer
 from tally.cli.failures import INTERRUPTED, CheckFailed, Failure, NotFound, WrongUsage, group, stop
@@ -120,7 +120,7 @@ def run(
         if resume is not None:
             if asked != Asked((), parse_into("print"), rate=rate):
                 raise WrongUsage("--resume goes on with what was asked at first; only --rate can be given anew")
-            with _stopped_by_signals() as stopping:
+            with stopped_by_signals_meanwhile() as stopping:
                 standing = replays.resume(resume, rate, _work(stopping, form))
             _finish(standing, form)
             return
@@ -130,7 +130,7 @@ def run(
             return
         planned = replace(planned, asked=replace(planned.asked, id=asked.id or new_replay_id()))
         _announce(planned, yes)
-        with _stopped_by_signals() as stopping:
+        with stopped_by_signals_meanwhile() as stopping:
             standing = replays.start(planned, _work(stopping, form))
         _finish(standing, form)
 
@@ -177,21 +177,6 @@ def _replays(bootstrap: str | None) -> Iterator[Replays]:
             raise NotFound(str(error)) from None
         except ReplayError as error:
             raise Failure(str(error)) from None
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[Event]:
-    """An event that SIGTERM and SIGINT set, in a thread of its own: the main thread may hold the event's lock."""
-    stopping = Event()
-    before = {
-        number: signal.signal(number, lambda *_: Thread(target=stopping.set, name="stop").start())
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield stopping
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _work(stopping: Event, form: str | None) -> Work:
