@@ -166,7 +166,9 @@ def main(argv: list[str]) -> int:
             watcher.start()
             shop = Shop(str(endpoints["api"]), given.lines)
             shop.stock()
-            wait_for(watcher, steadily(shop, given.rate, WARM_UP_S), "ORDER_CONFIRMED")
+            young = steadily(shop, given.rate, WARM_UP_S)
+            wait_for(watcher, young, "ORDER_CONFIRMED")
+            report(f"the first {WARM_UP_S:g} s, {given.rate:g} orders/s of {given.lines} lines", shop, watcher, young)
             idle = []
             for number in range(IDLE_ORDERS):
                 idle.append(shop.place(number))

