@@ -15,6 +15,8 @@ from bench.outbox.carriers import Carrier, Connector
 RATES = (500, 2_000)
 # So many transactions a second at any rate: what differs is how much they hold.
 TRANSACTIONS_A_SECOND = 500
+# What a JVM does in its first seconds is not what is measured.
+WARM_UP_S = 10
 IDLE_S = 20
 SETTLE_S = 3
 MILLION = 1_000_000
@@ -69,13 +71,16 @@ def latency(carriers: Sequence[Carrier], scale: Scale) -> None:
     say(
         f"COMMIT to visible, {scale.seconds} s each (p50 < 15, aim 8; p99 < 60, aim 30 ms; < 10 % of a core at 2,000/s)"
     )
+    for carrier in carriers:
+        _trickle(carrier, RATES[0], WARM_UP_S)
     for rate in RATES:
         for _ in range(scale.rounds):
             for carrier in carriers:
-                _trickle(carrier, rate, scale.seconds)
+                say(_trickle(carrier, rate, scale.seconds))
 
 
-def _trickle(carrier: Carrier, rate: int, seconds: int) -> None:
+def _trickle(carrier: Carrier, rate: int, seconds: int) -> str:
+    """The line of an even pace of rows."""
     rows_a_transaction = rate // TRANSACTIONS_A_SECOND
     arguments = [carrier.url, str(rate), str(seconds), str(rows_a_transaction)]
     before, rows = carrier.usage(), rate * seconds
@@ -87,7 +92,7 @@ def _trickle(carrier: Carrier, rate: int, seconds: int) -> None:
     committed = json.loads(writer.communicate()[0])
     waits_ms = sorted((at - committed[number // rows_a_transaction]) * 1000 for number, at in seen.items())
     p50, p99, p999 = (waits_ms[int(len(waits_ms) * part)] for part in (0.5, 0.99, 0.999))
-    say(
+    return (
         f"  {carrier.kind:10} {rate:5,}/s  p50 {p50:6.1f}  p99 {p99:6.1f}  p99.9 {p999:6.1f} ms"
         f"  {100 * cpu_s / seconds:5.1f} % of a core"
     )

@@ -165,7 +165,7 @@ class Window:
     rows_max: int = 25_000
     bytes_max: int = 24 * 1024 * 1024
     age_ms: float = 60
-    rest_ms: float = 2
+    rest_ms: float = 8
     pause_ms: float = 3
     busy_rows: int = 100
     late_rows: int = 16

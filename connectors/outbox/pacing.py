@@ -8,6 +8,8 @@ from connectors.outbox.config import Window
 
 # How fast the quickest commit is forgotten, a commit: after some 35 commits it counts for twice as long.
 _FORGETS = 1.02
+# Over about how many commits what they take is averaged.
+_COMMITS = 8
 
 
 class Pace:
@@ -16,6 +18,7 @@ class Pace:
     def __init__(self, window: Window) -> None:
         self._window = window
         self._quickest_s = math.inf
+        self._usual_s = 0.0
 
     def is_quiet(self, rows: int, late_s: float) -> bool:
         """Whether a read of so many rows, the last of them committed `late_s` seconds ago, means that little comes.
@@ -34,10 +37,12 @@ class Pace:
     def rest_s(self, commit_s: float) -> float:
         """Seconds between a small batch whose commit took `commit_s` and the next.
 
-        Half of the commit's length while Kafka answers as quickly as it can, and more by as much as it is slower than
-        that: a broker that is busy is asked less often, and rows that come meanwhile share the next commit.
+        Half of what commits take of late while Kafka answers as quickly as it can, and more by as much as it is slower
+        than that: a broker that is busy is asked less often, and rows that come meanwhile share the next commit. One
+        slow commit means little of that, and the rows that came during it have waited already.
         """
         self._quickest_s = min(commit_s, self._quickest_s * _FORGETS)
-        slower = commit_s / self._quickest_s if self._quickest_s else 1.0
+        self._usual_s += (commit_s - self._usual_s) / (_COMMITS if self._usual_s else 1)
+        slower = self._usual_s / self._quickest_s if self._quickest_s else 1.0
         window = self._window
-        return min(max(commit_s / 2 * slower, window.rest_ms / 1000), window.age_ms / 1000)
+        return max(min(self._usual_s / 2 * slower, window.age_ms / 1000 - commit_s), window.rest_ms / 1000)

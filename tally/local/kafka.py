@@ -66,6 +66,8 @@ JVM_OPTIONS = (
     # Lower latency and 180 MB less than the others on two cores (measured).
     "-XX:+UseSerialGC",
     "-XX:ReservedCodeCacheSize=128m",
+    # At its default the classes of the start make the first minute collect the whole heap.
+    "-XX:MetaspaceSize=96m",
     "-Xss512k",
     "-Djava.awt.headless=true",
     "-Dfile.encoding=UTF-8",
