@@ -75,7 +75,9 @@ def consumer_config(options: Options, client: Mapping[str, Any], group: str) -> 
         "topic.metadata.refresh.fast.interval.ms": 50,  # topics made a moment ago are found at once
         "fetch.queue.backoff.ms": 5,
         "fetch.error.backoff.ms": 20,
-        "queued.max.messages.kbytes": 16384,
+        # Several batches; librdkafka adds twice a small record's size and keeps an answer until its last record is read.
+        "queued.max.messages.kbytes": 6144,
+        "max.partition.fetch.bytes": 512 << 10,
         **_membership(options),
         **options.overrides("consumer"),
     }
