@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,24 +16,15 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
+from standing import WITHIN_S, of_connector, of_database, of_topics, stacks, until
 
 from connectors.outbox import LetterRecord, Metrics, OutboxConfig, Polling, Refusal, Routing, run
 from connectors.outbox.polling.statements import seat_lock
 from tally.local.databases import PostgresHost
 
 PROCESS = Path(__file__).parent / "connector_process.py"
-WITHIN_S = 60.0
 TABLE = """create table outbox (id uuid primary key default gen_random_uuid(), aggregatetype text, aggregateid text,
 type text, payload bytea, version bigint, created_at timestamptz not null default clock_timestamp())"""
-
-
-def until(question: Callable[[], Any], what: str, within_s: float = WITHIN_S) -> Any:
-    """The first true answer; fails the test when there is none in time."""
-    deadline = time.monotonic() + within_s
-    while not (answer := question()):
-        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
-        time.sleep(0.01)
-    return answer
 
 
 @dataclass
@@ -42,6 +32,7 @@ class Running:
     """A connector in a thread of the test."""
 
     config: OutboxConfig
+    standing: Callable[[], str] = stacks
     stop: threading.Event = field(default_factory=threading.Event)
     metrics: Metrics = field(default_factory=Metrics)
     codes: list[int] = field(default_factory=list)
@@ -53,17 +44,17 @@ class Running:
         self.thread.start()
 
     def until_ready(self) -> Running:
-        until(lambda: self.metrics.ready or self.codes, "ready")
+        until(lambda: self.metrics.ready or self.codes, "ready", standing=self.standing)
         assert not self.codes, f"ended with {self.codes}"
         return self
 
     def until_rows(self, count: int) -> None:
-        until(lambda: self.metrics.rows_total >= count or self.codes, f"{count} rows")
+        until(lambda: self.metrics.rows_total >= count or self.codes, f"{count} rows", standing=self.standing)
 
     def exit_code(self) -> int:
         """Waits for it to end by itself."""
         self.thread.join(WITHIN_S)
-        assert self.codes, "still running"
+        assert self.codes, f"still running\n{self.standing()}"
         return self.codes[0]
 
     def end(self) -> int:
@@ -115,8 +106,13 @@ class Outbox:
         return self.start_with(self.config(**changes))
 
     def start_with(self, config: OutboxConfig) -> Running:
-        self.running.append(Running(config))
+        self.running.append(Running(config, self.standing))
         return self.running[-1]
+
+    def standing(self) -> str:
+        """Where everything of this test stands, line by line."""
+        connectors = [of_connector(running.config.name, running.metrics) for running in self.running]
+        return "\n".join([*connectors, of_database(self.url), of_topics(self.admin, self.name), stacks()])
 
     def spawn(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """The connector as a real process; `environment` is what `connector_process.py` reads."""
@@ -192,7 +188,7 @@ class Outbox:
         finally:
             consumer.close()
 
-    def until_read(self, count: int, *topics: str) -> list[Any]:
+    def until_read(self, count: int, *topics: str, within_s: float = WITHIN_S) -> list[Any]:
         """Waits until so many records are there."""
         found: list[Any] = []
 
@@ -200,7 +196,7 @@ class Outbox:
             found[:] = self.read(*topics) if not topics or set(topics) <= set(self.topics()) else []
             return len(found) >= count
 
-        until(enough, f"{count} records")
+        until(enough, f"{count} records", within_s, lambda: f"{len(found)} records found\n{self.standing()}")
         return found
 
     def until_written(self, count: int) -> None:
@@ -208,6 +204,7 @@ class Outbox:
         until(
             lambda: self.sql("select count(*) from outbox where status = 'PUBLISHED'")[0][0] >= count,
             f"{count} rows PUBLISHED",
+            standing=self.standing,
         )
 
     def until_seated(self, count: int) -> None:
@@ -216,7 +213,7 @@ class Outbox:
             "select count(*) from pg_locks where locktype = 'advisory' and granted"
             f" and classid = (hashtext('{seat_lock(self.name)}')::bigint & 4294967295)::oid"
         )
-        until(lambda: self.sql(held)[0][0] == count, f"{count} seats held")
+        until(lambda: self.sql(held)[0][0] == count, f"{count} seats held", standing=self.standing)
 
     def end_all(self) -> None:
         """Ends every connector of the test."""
