@@ -23,7 +23,14 @@ _LOOK_AGAIN_S = 0.02
 _MESSAGES_SINCE = 140_000
 _TAKEOVER_SLACK_S = 5.0
 # A broken network must not look like a quiet one for ever.
-_LINK = {"connect_timeout": "10", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3"}
+# (Keepalives are not sent while something that was sent is not acknowledged: then `tcp_user_timeout` counts, in ms.)
+_LINK = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}
 
 # Values are read as text, so the texts must not depend on the server's settings.
 _TEXT_FORMS = (
@@ -32,11 +39,17 @@ _TEXT_FORMS = (
 )
 
 
-def connect(config: OutboxConfig, replication: bool = False) -> psycopg.Connection:
-    """An autocommit connection; with `replication` one that can stream. Raises psycopg.OperationalError."""
+def connect(
+    config: OutboxConfig, replication: bool = False, answer_within_s: float | None = None
+) -> psycopg.Connection:
+    """An autocommit connection; with `replication` one that can stream. Raises psycopg.OperationalError.
+
+    `answer_within_s` bounds every statement; one that lasts longer raises psycopg.errors.QueryCanceled.
+    """
+    bound = "" if answer_within_s is None else f" -c statement_timeout={answer_within_s}s"
     parameters = {
         **_LINK,
-        "options": _TEXT_FORMS,
+        "options": _TEXT_FORMS + bound,
         "client_encoding": "utf8",
         "application_name": f"tally-outbox-{config.name}",
     }

@@ -45,6 +45,9 @@ join pg_class r on r.oid = coalesce(pg_partition_root(c.oid), c.oid) join pg_nam
 where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema') order by 1, 2
 """
 
+# The stream stands still meanwhile.
+_ANSWER_WITHIN_S = 10
+
 
 class OutboxTable:
     """One table: its columns in order, each with the type that it is declared with, and its partitions if it has any.
@@ -103,7 +106,7 @@ class Outboxes:
         root = self._root_by_partition.get(name)
         if root is None:
             # Perhaps made since the start; asked once for each relation of each stream.
-            with connect(self._config) as connection:
+            with connect(self._config, answer_within_s=_ANSWER_WITHIN_S) as connection:
                 found = connection.execute(_ROOT, (oid,)).fetchone()
             root = None if found is None else (found[0], found[1])
         return None if root is None else self.tables.get(root)
