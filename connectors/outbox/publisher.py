@@ -120,7 +120,7 @@ class Publisher:
     def put(self, record: Parts, on_delivery: Callable[[KafkaError | None, object], None] | None = None) -> None:
         """Hands a record over; waits while the queue is full. Raises Unroutable, Aborted, Fenced, ProducerLost, Stopped."""
         topic, key, value, headers, timestamp_ms, partition = record
-        waited_since = 0.0
+        waited_since = told_at = 0.0
         while True:
             try:
                 # By place, as names double the cost; of the two places for a callback the first counts.
@@ -129,7 +129,11 @@ class Publisher:
             except BufferError:
                 self._once(lambda: self._producer.poll(_QUEUE_FULL_WAIT_S))
                 self._while_waiting()
-                waited_since = waited_since or time.monotonic()
+                now = time.monotonic()
+                waited_since, told_at = waited_since or now, told_at or now
+                if now - told_at > _CALL_S:
+                    told_at = now
+                    _log.warning("kafka: trying again", step="produce", error="the queue of records stays full")
                 self._give_up_if_stopped(waited_since, "produce")
             except KafkaException as error:
                 if error.args[0].code() in ROW_ERRORS:
@@ -154,6 +158,8 @@ class Publisher:
 
         while left:
             self._once(flush)
+            if left:
+                _log.warning("kafka: trying again", step="flush", records_left=left)
             self._while_waiting()
 
     def commit(self, stored: Reached) -> None:

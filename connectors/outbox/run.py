@@ -11,6 +11,7 @@ from connectors.outbox.connector import Connector
 from connectors.outbox.errors import OutboxError
 from connectors.outbox.metrics import Metrics
 from connectors.outbox.polling.connector import PollingConnector
+from connectors.outbox.standstill import Standstill
 from connectors.outbox.steps import AtStep, pass_by
 from connectors.outbox.watching import Watcher
 
@@ -22,11 +23,12 @@ def run(config: OutboxConfig, stop: threading.Event, metrics: Metrics | None = N
     figures = metrics if metrics is not None else Metrics()
     log = _log.bind(connector=config.name)
     try:
-        if config.polling is not None:
-            PollingConnector(config, stop, figures, at_step).run()
-        else:
-            with Watcher(config, figures):
-                Connector(config, stop, figures, at_step).run()
+        with Standstill(figures):
+            if config.polling is not None:
+                PollingConnector(config, stop, figures, at_step).run()
+            else:
+                with Watcher(config, figures):
+                    Connector(config, stop, figures, at_step).run()
     except OutboxError as error:
         figures.state, figures.ready = "FAILED", False
         log.error("gives up", verdict=type(error).__name__, reason=str(error), exit_code=error.exit_code)

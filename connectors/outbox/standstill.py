@@ -1,0 +1,75 @@
+"""Says in the log when the connector gives no sign, and where it stands: no wait is a silent one, whatever it is for.
+
+A thread of its own that asks nobody, so that nothing which keeps the connector waiting can keep it waiting too.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+import structlog
+
+from connectors.outbox.metrics import Metrics
+
+_log = structlog.get_logger()
+
+# Longer than the longest rest between two tries.
+AFTER_S = 10.0
+_LOOKS_PER_WAIT = 4
+_FRAMES = 5
+_END_WITHIN_S = 2.0
+
+
+class Standstill:
+    """Watches the thread that enters it by `metrics.beat_s`, and itself: a process that was stopped is told apart."""
+
+    def __init__(self, metrics: Metrics, after_s: float = AFTER_S) -> None:
+        self._metrics, self._after_s = metrics, after_s
+        self._told_s = 0.0
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Standstill:
+        self._metrics.beat()
+        self._watched = threading.get_ident()
+        self._thread = threading.Thread(target=self._run, name="standstill", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join(_END_WITHIN_S)
+
+    def _run(self) -> None:
+        every_s = self._after_s / _LOOKS_PER_WAIT
+        looked_s = time.monotonic()
+        while not self._ended.wait(every_s):
+            now = time.monotonic()
+            late_s, looked_s = now - looked_s - every_s, now
+            if late_s > self._after_s:
+                _log.warning("the whole process stood still", for_s=round(late_s, 1))
+            else:
+                self._look(now)
+
+    def _look(self, now: float) -> None:
+        beat_s = self._metrics.beat_s
+        if beat_s == self._told_s:
+            return
+        if self._told_s:
+            _log.warning("goes on", after_s=round(beat_s - self._told_s, 1))
+            self._told_s = 0.0
+        if now - beat_s > self._after_s:
+            self._told_s = beat_s
+            _log.warning(
+                "stands still", for_s=round(now - beat_s, 1), state=self._metrics.state, at=where(self._watched)
+            )
+
+
+def where(thread: int) -> str:
+    """The innermost calls of a thread, the last one first."""
+    frame = sys._current_frames().get(thread)
+    calls = traceback.extract_stack(frame)[-_FRAMES:] if frame is not None else []
+    return " < ".join(f"{Path(call.filename).name}:{call.lineno} {call.name}" for call in reversed(calls))
