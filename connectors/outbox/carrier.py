@@ -107,10 +107,13 @@ class Carrier:
         # First of all, as a pause for too many waiting rows ends only so.
         self._serve(stored)
         while True:
+            # Here and not in a wait: under a steady load there is none.
+            self._metrics.beat()
             rows = self._drain()
             if self._in_transaction:
                 if stop.is_set():
                     break
+                self._stream.confirm(self.stored.position)
                 self._stream.wait(_IDLE_WAIT_S)
             elif self._rows:
                 self._close_or_wait(rows, stop)

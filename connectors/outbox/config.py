@@ -207,6 +207,7 @@ class OutboxConfig:
     `polling`: the tables are asked instead of the log, so that `slot`, `publication`, `snapshot`, `forget_position` and
     `resume` mean nothing.
     `takeover_wait_s` is how long a predecessor's hold on the slot is waited for; None: the server's wal_sender_timeout and 5 s.
+    `answer_within_s` is how long the stream's server may owe an answer before the stream is begun anew.
     """
 
     name: str
@@ -235,6 +236,7 @@ class OutboxConfig:
     transaction_timeout_ms: int = 120_000
     advance_every_s: float = 3
     takeover_wait_s: float | None = None
+    answer_within_s: float = 600
     polling: Polling | None = None
     cleaning: Cleaning | None = None
 

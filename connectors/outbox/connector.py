@@ -255,7 +255,7 @@ class Connector:
 
             def after_each_fetch() -> None:
                 publisher.serve()
-                if self._stop.is_set():
+                if not self._goes_on():
                     raise Stopped("asked to end during the first copy")
 
             sent = send_snapshot(config, snapshot, sender, outboxes, after_each_fetch)

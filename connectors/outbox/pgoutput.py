@@ -217,10 +217,13 @@ def read_logical_message(frame: bytes, at: int) -> LogicalMessage:
     return LogicalMessage(flags & 1 == 1, written_at, prefix, frame[begin:])
 
 
-def status_update(position: int, sent_at_s: float) -> bytes:
-    """The frame that tells the server: everything before `position` is written, flushed and applied here."""
+def status_update(position: int, sent_at_s: float, asks: bool = False) -> bytes:
+    """The frame that tells the server: everything before `position` is written, flushed and applied here.
+
+    `asks`: it is to answer at once, with a keepalive.
+    """
     microseconds = int((sent_at_s - POSTGRES_EPOCH_S) * 1_000_000)
-    return _STATUS.pack(b"r", position, position, position, microseconds, 0)
+    return _STATUS.pack(b"r", position, position, position, microseconds, asks)
 
 
 def _string(frame: bytes, at: int) -> tuple[str, int]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psycopg
+import structlog
 from psycopg import sql
 
 from connectors.outbox.config import OutboxConfig
@@ -17,10 +18,16 @@ from connectors.outbox.metrics import Metrics
 from connectors.outbox.pgoutput import status_update
 from connectors.outbox.positions import format_position, parse_position
 
+_log = structlog.get_logger()
+
 # The server ends a connection that is silent for wal_sender_timeout (60 s); confirming more often than
-# once a second only costs it work.
+# once a second only costs it work. Rarer would cost us time: since PostgreSQL 16 a walsender misses what is written
+# between its last look and its sleep (WalSndWaitForWal, WalSndWait), and looks again when it hears from us.
 _CONFIRM_EVERY_S = 1.0
 _ALIVE_EVERY_S = 5.0
+# After so long without a word the server is asked for one, and a question that stays open so long is told of.
+_ASK_AFTER_S = 5.0
+_TELL_AFTER_S = 15.0
 _FAILOVER_SINCE = 170_000
 # libpq reads as much at once as its buffer takes: 16 KB, unless one message was larger; it never shrinks again.
 _READ_BYTES = 128 * 1024
@@ -42,7 +49,8 @@ class Stream:
         self._connection = connect(config, replication=True)
         self._poller = select.poll()
         self._streaming = False
-        self._sent_at = 0.0
+        self._sent_at = self._asked_at = self._told_at = 0.0
+        self._heard_at = time.monotonic()
         self._stored = 0
 
     def close(self) -> None:
@@ -113,25 +121,22 @@ class Stream:
                 if not poll(0):
                     return
                 consume()
+                self._heard_at = time.monotonic()
             else:
                 result = link.get_result()
                 message = result.error_message.decode(errors="replace").strip() if result is not None else ""
                 raise DatabaseLost(f"the stream ended: {message}")
 
     def wait(self, timeout_s: float) -> None:
-        """Returns when there is something to read, or after the time."""
-        self._metrics.beat()
-        self._poller.poll(timeout_s * 1000)
+        """Returns when there is something to read, or after the time. Raises DatabaseLost when an answer stays out."""
+        if not self._poller.poll(timeout_s * 1000) and self._asked_at > self._heard_at:
+            self._mind_silence(time.monotonic() - self._asked_at)
 
     def confirm(self, stored: int, at_once: bool = False) -> None:
-        """Tells the server what is stored in Kafka: at most once a second, unless it asked or we are leaving."""
+        """Tells the server what is stored in Kafka: once a second, unless it asked or we are leaving."""
         self._stored = stored
-        if (
-            at_once
-            or (self._metrics.confirmed_position < stored and self._since() > _CONFIRM_EVERY_S)
-            or self._since() > 2 * _ALIVE_EVERY_S
-        ):
-            self._send()
+        if at_once or self._since() > _CONFIRM_EVERY_S:
+            self._send(asks=time.monotonic() - self._heard_at > _ASK_AFTER_S)
 
     def stay_alive(self) -> None:
         """Called while Kafka makes us wait: the position confirmed stays that which was stored."""
@@ -146,9 +151,20 @@ class Stream:
     def _since(self) -> float:
         return time.monotonic() - self._sent_at
 
-    def _send(self) -> None:
+    def _mind_silence(self, silent_s: float) -> None:
+        """A server that is busy answers all the same, but before PostgreSQL 16 not while a large transaction is filtered."""
+        bound_s = self._config.answer_within_s
+        if silent_s > bound_s:
+            raise DatabaseLost(f"the server has not answered for {bound_s:.0f} s")
+        if silent_s > _TELL_AFTER_S and self._told_at < self._heard_at:
+            self._told_at = time.monotonic()
+            _log.warning("the database does not answer", for_s=round(silent_s, 1), given_up_after_s=bound_s)
+
+    def _send(self, asks: bool = False) -> None:
         self._sent_at = time.monotonic()
+        if asks and self._asked_at < self._heard_at:
+            self._asked_at = self._sent_at
         link = self._connection.pgconn
-        link.put_copy_data(status_update(self._stored, time.time()))
+        link.put_copy_data(status_update(self._stored, time.time(), asks))
         link.flush()
         self._metrics.confirmed_position = self._stored

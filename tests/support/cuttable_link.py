@@ -1,4 +1,4 @@
-"""A small TCP proxy between a client and a server, whose connections a test cuts."""
+"""A small TCP proxy between a client and a server, whose connections a test cuts or silences."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class CuttableLink:
     target: tuple[str, int]
     cuts: int = 0
     _pairs: list[tuple[socket.socket, socket.socket]] = field(default_factory=list)
+    _silent: set[socket.socket] = field(default_factory=set)
     _passing: list[threading.Thread] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -55,6 +56,11 @@ class CuttableLink:
                         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                         _shut(end)
 
+    def silence(self) -> None:
+        """Connections that are there pass nothing more and stay open, as when a firewall has forgotten them."""
+        with self._lock:
+            self._silent.update(client for client, _ in self._pairs)
+
     def _accept(self) -> None:
         with selectors.DefaultSelector() as ready:
             ready.register(self._listener, selectors.EVENT_READ)
@@ -74,8 +80,11 @@ class CuttableLink:
             for end in sink_by_source:
                 ready.register(end, selectors.EVENT_READ)
             try:
-                while all(self._pass_some(key.fileobj, sink_by_source) for key, _ in ready.select()):
-                    pass
+                while (found := ready.select()) and client not in self._silent:
+                    if not all(self._pass_some(key.fileobj, sink_by_source) for key, _ in found):
+                        break
+                else:
+                    self._ended.wait()
             except OSError:
                 pass  # cut, or the other end is gone
         with self._lock:

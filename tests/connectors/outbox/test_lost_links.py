@@ -45,6 +45,19 @@ def test_sixty_cut_connections_lose_and_copy_nothing(outbox: Any, wait_until: Ca
     cut_again_and_again(outbox, wait_until, 60)
 
 
+def test_a_stream_that_passes_nothing_more_is_begun_anew(outbox: Any) -> None:
+    parts = urlsplit(outbox.url)
+    with CuttableLink((str(parts.hostname), int(parts.port or 5432))) as link:
+        through = outbox.url.replace(f"{parts.hostname}:{parts.port}", f"127.0.0.1:{link.port}")
+        running = outbox.start(source_url=through, answer_within_s=0.5).until_ready()
+        link.silence()
+        outbox.insert(1, 3)
+        running.until_rows(3)
+        assert running.metrics.reconnects_total == 1
+        assert running.end() == 0
+    assert numbers(outbox) == [1, 2, 3]
+
+
 def test_a_killed_broker_is_waited_for(
     tmp_path: Path, outbox_at: Callable[[str], Any], wait_until: Callable[..., Any]
 ) -> None:

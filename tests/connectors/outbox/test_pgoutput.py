@@ -128,6 +128,10 @@ def test_a_confirmation_names_the_position_three_times() -> None:
     assert struct.unpack(">cQQQqB", frame) == (b"r", 0x1_0000_0002, 0x1_0000_0002, 0x1_0000_0002, 1_500_000, 0)
 
 
+def test_a_confirmation_may_ask_for_an_answer() -> None:
+    assert status_update(1, 946_684_801.5, asks=True)[-1] == 1
+
+
 @pytest.mark.slow
 def test_a_fuzzer_led_by_coverage_finds_nothing(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
