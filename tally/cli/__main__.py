@@ -1,69 +1,77 @@
-"""The command `tally`: puts the verbs of this folder's modules together."""
+"""The command `tally`: which verbs there are, and in which module of this folder each is found when it is asked for."""
 
 from __future__ import annotations
 
-import typer
+from importlib import import_module
+from typing import Any
 
-from tally.cli import (
-    audit,
-    consume,
-    dead_letters,
-    demo,
-    doctor,
-    fsck,
-    groups,
-    itself,
-    orders,
-    outbox,
-    processes,
-    publish,
-    rebuilds,
-    replay,
-    sagas,
-    schemas,
-    start,
-    stock,
-    tables,
-    topics,
-    two_phase,
-    wallets,
-)
+import typer
+from typer.main import get_group
+
 from tally.cli.failures import VerbGroup
 
-# Modules whose verbs stand at the top, in the order of the help.
-TOP = (start.app, demo.app, processes.app, publish.app, consume.app, audit.app, fsck.app, doctor.app, itself.app)
-# Groups of verbs by name.
-GROUPS = {
-    "topics": topics.app,
-    "schemas": schemas.app,
-    "orders": orders.app,
-    "stock": stock.app,
-    "wallets": wallets.app,
-    "tables": tables.app,
-    "sagas": sagas.app,
-    "replay": replay.app,
-    "dead-letters": dead_letters.app,
-    "outbox": outbox.app,
-    "two-phase": two_phase.app,
-    "groups": groups.app,
-    "config": itself.config,
+# Verbs by the module that has them, in the order of the help.
+VERBS = {
+    "start": ("setup", "dev", "up", "down"),
+    "demo": ("demo",),
+    "processes": ("api", "worker", "connector", "sink"),
+    "publish": ("publish",),
+    "consume": ("consume",),
+    "audit": ("audit",),
+    "fsck": ("fsck",),
+    "doctor": ("doctor",),
+    "itself": ("version", "completion"),
 }
+# Groups of verbs by name: each the `app` of the module of that name.
+GROUPS = (
+    "topics",
+    "schemas",
+    "orders",
+    "stock",
+    "wallets",
+    "tables",
+    "sagas",
+    "replay",
+    "dead-letters",
+    "outbox",
+    "two-phase",
+    "groups",
+    "config",
+)
+_MODULE_OF = {verb: module for module, verbs in VERBS.items() for verb in verbs}
+
+
+class AllVerbs(VerbGroup):
+    """Loads the module of the verb that is asked for, and all of them only for the help: that takes three times as long."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names, in the order of the help."""
+        return [*_MODULE_OF, *GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The verb or the group of this name; None when there is none."""
+        if cmd_name in GROUPS:
+            group = get_group(import_module(f"tally.cli.{cmd_name.replace('-', '_')}").app)
+            group.name = cmd_name
+            return group
+        if cmd_name in _MODULE_OF:
+            return get_group(import_module(f"tally.cli.{_MODULE_OF[cmd_name]}").app).commands[cmd_name]
+        return None
+
 
 app = typer.Typer(
-    cls=VerbGroup,
-    help="Tally: event-sourced orders and inventory on Kafka.",
+    cls=AllVerbs,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     # A traceback with its local variables shows passwords, and hides what happened.
     pretty_exceptions_enable=False,
 )
-# Two files, one group: what histories fold to, and what is built from them.
-replay.app.add_typer(rebuilds.app)
-for module_app in TOP:
-    app.add_typer(module_app)
-for name, group_app in GROUPS.items():
-    app.add_typer(group_app, name=name)
+
+
+@app.callback()
+def tally() -> None:
+    """Tally: event-sourced orders and inventory on Kafka."""
 
 
 def main() -> None:

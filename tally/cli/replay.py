@@ -15,6 +15,7 @@ import typer
 
 from connectors.stopping import stopped_by_signals_meanwhile
 from streams.replay.folding import Folded
+from tally.cli import rebuilds
 from tally.cli.consume import Offset, printer
 from tally.cli.failures import INTERRUPTED, CheckFailed, Failure, NotFound, WrongUsage, group, stop
 from tally.cli.kafka import Bootstrap, address, failing_plainly, reading_codec
@@ -43,6 +44,8 @@ from tally.replaying.standing import Standing, State
 from tally.replaying.targets import Kind, Shown, parse_into
 
 app = group("Replays: what topics hold once more, onto the screen, into a file or another topic.")
+# Two files, one group: what histories fold to, and what is built from them.
+app.add_typer(rebuilds.app)
 
 _FAULTS_SHOWN = 20
 _COLUMNS = (
