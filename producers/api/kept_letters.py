@@ -44,6 +44,7 @@ class KafkaLetters:
             "client.id": "tally-api-letters",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,
             "isolation.level": "read_committed",
             "log_level": 0,
         }
@@ -64,7 +65,9 @@ class KafkaLetters:
         while unread:
             if time.monotonic() > ends_at_s:
                 raise LettersUnknown("the letters could not be read in time")
-            for record in consumer.consume(_BATCH_RECORDS, 0.2):
+            # `consume` alone waits out its time for a full batch: a wait for the first, then what came with it.
+            first = consumer.poll(0.2)
+            for record in [] if first is None else [first, *consumer.consume(_BATCH_RECORDS - 1, 0)]:
                 error = record.error()
                 if error is None:
                     last[(record.key() or b"").decode(errors="backslashreplace")] = record.value()

@@ -67,7 +67,7 @@ class Reader:
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
                 "allow.auto.create.topics": False,
-                "fetch.wait.max.ms": 100,
+                "fetch.wait.max.ms": 20,
                 "log_level": 0,
             }
         )
@@ -118,10 +118,12 @@ class Reader:
         self._consumer.assign([TopicPartition(topic, number, start) for (topic, number), start in starts.items()])
         open_partitions = set(starts)
         while open_partitions or ends is None:
-            messages = self._consumer.consume(_BATCH_RECORDS, timeout=0.2)
-            if not messages:
+            # `consume` alone waits out its time for a full batch: a wait for the first, then what came with it.
+            first = self._consumer.poll(0.2)
+            if first is None:
                 yield None
-            for message in messages:
+                continue
+            for message in [first, *self._consumer.consume(_BATCH_RECORDS - 1, timeout=0)]:
                 place = (message.topic(), message.partition())
                 if place not in open_partitions:
                     continue

@@ -263,6 +263,7 @@ class Log:
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
+                "fetch.wait.max.ms": 10,
             }
         )
         places = [TopicPartition(topic, p, 0) for topic in topics for p in range(TOPICS[topic].partitions)]
@@ -270,7 +271,8 @@ class Log:
             consumer.assign(places)
             left = {(place.topic, place.partition) for place in places}
             while left:
-                for record in consumer.consume(1000, 1.0):
+                first = consumer.poll(1.0)
+                for record in [] if first is None else [first, *consumer.consume(1000, 0)]:
                     if record.error():
                         left.discard((record.topic(), record.partition()))
                         continue
