@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ARGS   ?=
+# A system is ten processes: where Python may keep no compiled files, each compiles all that it loads.
+export PYTHONDONTWRITEBYTECODE :=
 # Tests wait more than they work, so `make check` runs two halves at once, each with servers of its own.
 CARRYING := tests/connectors tests/streams/rebuilds tests/tally/replaying faust_rdkafka/tests
 
