@@ -6,8 +6,10 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 # A system is ten processes: where Python may keep no compiled files, each compiles all that it loads.
 export PYTHONDONTWRITEBYTECODE :=
-# Tests wait more than they work, so `make check` runs two halves at once, each with servers of its own.
-CARRYING := tests/connectors tests/streams/rebuilds tests/tally/replaying faust_rdkafka/tests
+# Tests wait more than they work, so `make check` runs three parts at once, each with servers of its own.
+CARRYING  := tests/connectors tests/tally/replaying
+FOLLOWING := tests/producers tests/streams faust_rdkafka/tests
+CHECKED   := $(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 .PHONY: help setup demo test check lint format types bench soak clean lock
 
@@ -37,9 +39,10 @@ test: setup      ## every test, on real servers that the tests start themselves
 
 check: setup format lint types  ## what CI runs: format, lint, types, contracts, tests
 	@$(BIN)/tally schemas check
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS) $(CARRYING) & carrying=$$!; \
-	$(BIN)/python -m pytest -m "not slow" $(ARGS) tests $(addprefix --ignore=,$(CARRYING)); others=$$?; \
-	wait $$carrying && exit $$others
+	@$(CHECKED) $(CARRYING) & carrying=$$!; \
+	$(CHECKED) $(FOLLOWING) & following=$$!; \
+	$(CHECKED) tests $(addprefix --ignore=,$(CARRYING) $(FOLLOWING)); failed=$$?; \
+	wait $$carrying || failed=1; wait $$following || failed=1; exit $$failed
 
 format: $(STAMP)
 	@$(BIN)/ruff format --check .
