@@ -6,10 +6,10 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 # A system is ten processes: where Python may keep no compiled files, each compiles all that it loads.
 export PYTHONDONTWRITEBYTECODE :=
-# Tests wait more than they work, so `make check` runs three parts at once, each with servers of its own.
+# Tests wait more than they work, so three parts run at once, each with servers of its own.
 CARRYING  := tests/connectors tests/tally/replaying
 FOLLOWING := tests/producers tests/streams faust_rdkafka/tests
-CHECKED   := $(BIN)/python -m pytest -m "not slow" $(ARGS)
+TESTS     := $(BIN)/python -m pytest -m "not slow"
 
 .PHONY: help setup demo test check lint format types bench soak clean lock
 
@@ -34,15 +34,19 @@ $(STAMP): requirements.lock pyproject.toml faust_rdkafka/pyproject.toml
 demo: setup      ## real orders through the whole system; ARGS="--invoices 500 --exit"
 	@$(BIN)/tally demo $(ARGS)
 
-test: setup      ## every test, on real servers that the tests start themselves
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup      ## every test but the loops of soak, on real servers that the tests start; ARGS="-k name": those alone
+ifeq ($(ARGS),)
+	@$(TESTS) $(CARRYING) & carrying=$$!; \
+	$(TESTS) $(FOLLOWING) & following=$$!; \
+	$(TESTS) tests $(addprefix --ignore=,$(CARRYING) $(FOLLOWING)); failed=$$?; \
+	wait $$carrying || failed=1; wait $$following || failed=1; exit $$failed
+else
+	@$(TESTS) $(ARGS)
+endif
 
 check: setup format lint types  ## what CI runs: format, lint, types, contracts, tests
 	@$(BIN)/tally schemas check
-	@$(CHECKED) $(CARRYING) & carrying=$$!; \
-	$(CHECKED) $(FOLLOWING) & following=$$!; \
-	$(CHECKED) tests $(addprefix --ignore=,$(CARRYING) $(FOLLOWING)); failed=$$?; \
-	wait $$carrying || failed=1; wait $$following || failed=1; exit $$failed
+	@$(MAKE) --no-print-directory test
 
 format: $(STAMP)
 	@$(BIN)/ruff format --check .
