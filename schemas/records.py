@@ -21,4 +21,4 @@ def decode_record(headers: Headers | None, value: bytes | None, codec: Codec) ->
     body = codec.decode(value)
     if wire_type(type(body)) != envelope.type:
         raise Undecodable(f"header ce_type says {envelope.type}, the body is a {wire_type(type(body))}")
-    return Message(envelope, body)
+    return Message.read(envelope, body)

@@ -20,9 +20,12 @@ def is_repeat(row: Row | None, event: Message) -> bool:
     seen = 0 if row is None else row["version"]
     if version == seen + 1:
         return False
-    aggregate = f"{envelope.aggregatetype}/{envelope.subject}"
     if version > seen or row is None:
-        raise HistoryGap(aggregate, version, seen + 1)
+        raise HistoryGap(_aggregate(event), version, seen + 1)
     if version == seen and row["event_id"] != envelope.id:
-        raise HistoryForked(aggregate, version, (row["event_id"], envelope.id))
+        raise HistoryForked(_aggregate(event), version, (row["event_id"], envelope.id))
     return True
+
+
+def _aggregate(event: Message) -> str:
+    return f"{event.envelope.aggregatetype}/{event.envelope.subject}"

@@ -41,10 +41,8 @@ def evolve(row: Row | None, event: Message) -> Row | None:
         raise UnexpectedMessage(envelope.type, "orders.events")
     if is_repeat(row, event):
         return None
-    changes: Row
     if isinstance(body, OrderCreated):
-        row = {}
-        changes = {
+        return {
             "id": envelope.subject,
             "customer_id": body.customer_id,
             "lines": [_line(line) for line in body.lines],
@@ -53,14 +51,17 @@ def evolve(row: Row | None, event: Message) -> Row | None:
             "total_minor": body.total_minor,
             "currency": body.currency,
             "created_at": to_rfc3339(envelope.recorded_at),
+            "version": envelope.version,
+            "event_id": envelope.id,
         }
-    elif row is None:
+    if row is None:
         raise HistoryGap(f"orders/{envelope.subject} has no ORDER_CREATED", envelope.version or 0, 1)
-    elif isinstance(body, OrderLinesReturned):
-        changes = {"returned": _with_returned(row.get("returned", []), body)}
+    row = {**row, "version": envelope.version, "event_id": envelope.id}
+    if isinstance(body, OrderLinesReturned):
+        row["returned"] = _with_returned(row.get("returned", []), body)
     else:
-        changes = {"status": _STATUS_AFTER[type(body)], "reason": getattr(body, "reason", None)}
-    return {**row, **changes, "version": envelope.version, "event_id": envelope.id}
+        row["status"], row["reason"] = _STATUS_AFTER[type(body)], getattr(body, "reason", None)
+    return row
 
 
 def _line(line: OrderLine) -> Row:
