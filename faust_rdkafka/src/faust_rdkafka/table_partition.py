@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, Mapping, MutableMapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from typing import Any
 
 from .stores.absent import ABSENT
@@ -76,6 +76,12 @@ class TablePartition(MutableMapping[Any, Any]):
 
     def __repr__(self) -> str:
         return f"<TablePartition {self.number}: {len(self)} rows>"
+
+    def prepare(self, keys: Iterable[Any]) -> None:
+        """The running batch will read or write these rows: reads them all at once, where one by one costs more."""
+        undo = self.undo
+        for key, old in self.rows.prepare(keys).items():
+            undo.setdefault(key, old)
 
     def items(self) -> ItemsView[Any, Any]:
         return _Pairs(self, self.rows.pairs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from .absent import ABSENT
@@ -24,6 +24,10 @@ class MemoryRows(dict[Any, Any]):
         # All keys in order, made at the first scan. It may hold keys that are gone: readers look each one up.
         self._sorted: list[Any] | None = None
         self._fresh: list[Any] = []
+
+    def prepare(self, keys: Iterable[Any]) -> Mapping[Any, Any]:
+        """Nothing is to be read beforehand."""
+        return {}
 
     def appeared(self, key: Any) -> None:
         """A key that was not there is about to be set."""
