@@ -195,10 +195,10 @@ class Rebuilds:
         for partition, key in self._over:
             self._tables[TABLE].partition(partition).pop(key, None)
         self._over.clear()
-        for build in self._builds.values():
-            self._advance(build)
+        for build in list(self._builds.values()):
+            await self._advance(build)
 
-    def _advance(self, build: Build) -> None:
+    async def _advance(self, build: Build) -> None:
         behind = [partition for partition, in_step in build.in_step.items() if not in_step]
         if not behind:
             build.close_inputs()
@@ -215,7 +215,9 @@ class Rebuilds:
             reached = min(run.next_offset, live)
             self._note(build, partition, folded, reached)
             build.in_step[partition], build.since[partition] = reached >= live, reached
-        if build.inputs.more:
+            # Queries are answered in between; partitions may be taken away then.
+            await asyncio.sleep(0)
+        if build.inputs is not None and build.inputs.more:
             self._app.hasten(self._tick)
 
     def _inputs(self, topic: str, starts: dict[int, int]) -> Inputs:

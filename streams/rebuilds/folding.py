@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
+from schemas.envelope import Message
 from schemas.errors import Undecodable
 from streams.read_models.history import Row
 from streams.read_models.table_of_tables import ReadModel
@@ -16,7 +18,19 @@ _UNKNOWN: Any = object()
 FAULT_CHARS_MAX = 500
 
 
-@dataclass(frozen=True, slots=True)
+class Rows(Protocol):
+    """What is asked of the rows, a partition of a table."""
+
+    def prepare(self, keys: Iterable[Any], /) -> None:
+        """These will be read."""
+
+    def get(self, key: Any, /) -> Row | None:
+        """A row, or None."""
+
+    def __setitem__(self, key: Any, row: Row, /) -> None: ...
+
+
+@dataclass(slots=True)
 class Folded:
     """How many events were folded, how many could not be, and what the last fault was."""
 
@@ -24,39 +38,62 @@ class Folded:
     faults: int = 0
     last_fault: str | None = None
 
+    def fault(self, error: Exception | str) -> None:
+        """Counts one that could not be folded."""
+        self.faults += 1
+        line = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        self.last_fault = line[:FAULT_CHARS_MAX]
 
-def fold(model: ReadModel, rows: MutableMapping[Any, Any], messages: Iterable[Any]) -> Folded:
-    """Folds messages, or the Undecodable that stands in for one, in order; each row is read and written once.
+
+def fold(model: ReadModel, rows: Rows, messages: Iterable[Any]) -> Folded:
+    """Folds messages, or the Undecodable that stands in for one, each row's in order; each row is read and written once.
 
     Whatever the model raises is counted: the code is new, and the batch that it runs in is the live one's.
     """
-    key_of, evolve, get = model.key, model.evolve, rows.get
-    known: dict[str, Row | None] = {}
+    folded = Folded()
+    by_key = _by_key(model, messages, folded)
+    with suppress(Exception):
+        # A key that cannot be one is met again below.
+        rows.prepare(by_key)
+    evolve, get = model.evolve, rows.get
     changed: dict[str, Row] = {}
-    events = faults = 0
-    last: str | None = None
+    for key, events in by_key.items():
+        row = _UNKNOWN
+        for event in events:
+            try:
+                if row is _UNKNOWN:
+                    row = get(key)
+                after = evolve(row, event)
+            except Exception as error:
+                folded.fault(error)
+            else:
+                if after is not None:
+                    row = changed[key] = after
+    if not _is_writable(changed):
+        for key in [key for key, row in changed.items() if not _is_writable({key: row})]:
+            del changed[key]
+            folded.fault(f"the row of {key!r} is no JSON")
+    for key, row in changed.items():
+        rows[key] = row
+    return folded
+
+
+def _by_key(model: ReadModel, messages: Iterable[Any], folded: Folded) -> dict[str, list[Message]]:
+    key_of = model.key
+    by_key: dict[str, list[Message]] = {}
     for message in messages:
-        events += 1
+        folded.events += 1
         try:
             if isinstance(message, Undecodable):
                 raise message
             key = key_of(message)
-            before = known.get(key, _UNKNOWN)
-            if before is _UNKNOWN:
-                before = known[key] = get(key)
-            after = evolve(before, message)
+            if key in by_key:
+                by_key[key].append(message)
+            else:
+                by_key[key] = [message]
         except Exception as error:
-            faults, last = faults + 1, _line(error)
-        else:
-            if after is not None:
-                known[key] = changed[key] = after
-    if not _is_writable(changed):
-        for key in [key for key, row in changed.items() if not _is_writable({key: row})]:
-            del changed[key]
-            faults, last = faults + 1, f"the row of {key!r} is no JSON"
-    for key, row in changed.items():
-        rows[key] = row
-    return Folded(events, faults, last)
+            folded.fault(error)
+    return by_key
 
 
 def _is_writable(rows: dict[str, Row]) -> bool:
@@ -66,7 +103,3 @@ def _is_writable(rows: dict[str, Row]) -> bool:
     except (TypeError, ValueError):
         return False
     return True
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:FAULT_CHARS_MAX]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +13,9 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as Record
 
-# Together the records of one transaction: some ten milliseconds of the event loop, some more of the commit.
-PIECE_RECORDS_MAX = 4_000
+# Together the records of one transaction: a tenth of a second of the event loop, which sees to others after each
+# partition, and a commit whose price hardly depends on how many they are.
+PIECE_RECORDS_MAX = 8_000
 # Read ahead: the next ones are decoded while one is committed.
 PIECES_AHEAD_MAX = 2
 POLL_S = 0.2
@@ -32,7 +34,7 @@ Decode = Callable[[Any, bytes | None], Any]
 class Run:
     """What was read of one partition: decoded records in order, and the offset behind all that was read."""
 
-    records: list[Record] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
     next_offset: int = 0
 
@@ -40,9 +42,7 @@ class Run:
         """The values of records below an offset."""
         if self.next_offset <= offset:
             return self.values
-        return [
-            value for record, value in zip(self.records, self.values, strict=True) if (record.offset() or 0) < offset
-        ]
+        return self.values[: bisect_left(self.offsets, offset)]
 
 
 Piece = dict[int, Run]
@@ -115,20 +115,21 @@ class Inputs:
         if first is None:
             return
         piece: Piece = {}
+        records: dict[int, list[Record]] = {}
         for record in [first, *consumer.consume(PIECE_RECORDS_MAX - 1, GATHER_S)]:
             error = record.error()
             if error is None:
-                piece.setdefault(record.partition() or 0, Run()).records.append(record)
+                records.setdefault(record.partition() or 0, []).append(record)
             elif error.code() == KafkaError._PARTITION_EOF:
                 # Behind the last record there may be markers of transactions: the end lies behind them too.
-                piece.setdefault(record.partition() or 0, Run()).next_offset = record.offset() or 0
+                piece[record.partition() or 0] = Run(next_offset=record.offset() or 0)
             elif error.fatal():
                 raise KafkaException(error)
-        decode = self._decode
-        for run in piece.values():
-            run.values = [decode(record.headers() or (), record.value()) for record in run.records]
-            if run.records:
-                run.next_offset = max(run.next_offset, (run.records[-1].offset() or 0) + 1)
+        for number, read in records.items():
+            run = piece.setdefault(number, Run())
+            run.offsets = [record.offset() or 0 for record in read]
+            run.values = [self._decode(record.headers() or (), record.value()) for record in read]
+            run.next_offset = max(run.next_offset, run.offsets[-1] + 1)
         self._put(piece)
 
     def _put(self, piece: Piece) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from schemas.envelope import Envelope, Message, new_id, now
@@ -22,6 +23,9 @@ class Counted(dict[str, Row]):
     def __init__(self) -> None:
         super().__init__()
         self.written: list[str] = []
+
+    def prepare(self, keys: Iterable[str]) -> None:
+        """They are in memory."""
 
     def __setitem__(self, key: str, row: Row) -> None:
         self.written.append(key)
