@@ -20,8 +20,9 @@ from faust_rdkafka import JSON, STR, CommittedPartition, TablePartition
 
 KEYS = st.sampled_from(["", "a", "a1", "a2", "b", "b1", "é", "\uffff", "\U0001f600"])
 WRITES = st.lists(st.tuples(KEYS, st.one_of(st.none(), st.integers(-5, 5))), max_size=12)
-# What a batch does: its writes, and whether it is committed, rolled back, or undone record by record.
-BATCHES = st.lists(st.tuples(WRITES, st.sampled_from(["commit", "roll back", "undo record"])), max_size=6)
+# What a batch does: what it prepares, its writes, and whether it is committed, rolled back, or undone record by record.
+ENDS = st.sampled_from(["commit", "roll back", "undo record"])
+BATCHES = st.lists(st.tuples(st.lists(KEYS, max_size=5), WRITES, ENDS), max_size=6)
 
 
 def raise_it(error: BaseException) -> None:
@@ -87,14 +88,17 @@ def test_both_views_are_those_of_a_dict_whatever_batches_do(opened: Callable[[],
         partition = TablePartition(0, rows)
         view = CommittedPartition(partition)
         committed: dict[str, Any] = {}
-        for number, (writes, end) in enumerate(batches):
+        for number, (prepared, writes, end) in enumerate(batches):
             latest = dict(committed)
+            partition.prepare(prepared)
+            same(partition, latest)
             apply(partition, writes)
             apply(latest, writes)
             same(partition, latest)
             same(view, committed)
             if end == "undo record":
                 partition.begin_record()
+                partition.prepare(prepared)
                 apply(partition, [("a", 99), ("b", None), ("new", 1)])
                 partition.end_record(keep=False)
                 same(partition, latest)
@@ -141,3 +145,19 @@ def test_rows_are_kept_in_the_cache_up_to_its_bound_and_read_again_behind_it() -
         commit(partition, 0)
         assert [partition[f"k{n}"] for n in range(100)] == list(range(100))
         assert rows.cached() <= 10
+
+
+def test_prepared_rows_are_read_once_and_stay_until_the_batch_ends() -> None:
+    with in_rocksdb(cache_rows=10) as rows:
+        partition = TablePartition(0, rows)
+        apply(partition, [(f"k{n}", n) for n in range(100)])
+        commit(partition, 0)
+        keys = [f"k{n}" for n in range(200)]
+        partition.prepare(keys)
+        # Nobody asks the database any more: it answers otherwise now.
+        rows.database.write([(STR.dumps(key), b"-1") for key in keys], rows.database.note)
+        assert [partition.get(key) for key in keys] == [*range(100), *[None] * 100]
+        assert partition.changes() == []
+        partition.roll_back()
+        assert rows.cached() <= 10
+        assert partition["k0"] == -1
