@@ -97,32 +97,40 @@ class Envelope:
     @classmethod
     def from_headers(cls, headers: Headers) -> Envelope:
         """Reads the headers of a record; a connector's bare `id` stands in for `ce_id`. Raises Undecodable."""
-        found = _texts(headers)
+        pairs = headers if isinstance(headers, list) else list(headers)
         try:
-            id_ = found.get("ce_id") or found["id"]
-            version = found.get("aggregateversion")
-            # Filled while it is open, as the generated codec does: a frozen class takes three times as long.
-            envelope: Any = _OpenEnvelope()
-            envelope.id = id_
-            envelope.type = found["ce_type"]
-            envelope.source = found.get("ce_source", "")
-            envelope.aggregatetype = found.get("aggregatetype", "")
-            envelope.subject = found["ce_subject"]
-            envelope.version = None if version is None else int(version)
-            envelope.recorded_at = from_rfc3339(found["ce_time"])
-            envelope.correlation_id = found.get("correlationid", id_)
-            envelope.causation_id = found.get("causationid", id_)
-            envelope.traceparent = found.get("traceparent")
-            envelope.__class__ = cls
+            try:
+                # As clients bring them, nearly always: bytes, and of those that are read none is absent.
+                return _read(dict(pairs))
+            except (AttributeError, TypeError, UnicodeDecodeError):
+                return _read(_checked(pairs))
         except KeyError as missing:
             raise Undecodable(f"header {missing.args[0]} is missing") from None
         except ValueError as wrong:
             raise Undecodable(f"a header cannot be read: {wrong}") from None
-        read: Envelope = envelope
-        return read
 
 
 _OpenEnvelope = type("OpenEnvelope", (), {"__slots__": tuple(field.name for field in fields(Envelope))})
+
+
+def _read(found: dict[str, Any]) -> Envelope:
+    """Of UTF-8 bytes by name. Raises KeyError and ValueError; AttributeError and TypeError for what are no bytes."""
+    get, id_ = found.get, found.get("ce_id") or found["id"]
+    # Filled while it is open, as the generated codec does: a frozen class takes three times as long.
+    envelope: Any = _OpenEnvelope()
+    envelope.id = id_.decode()
+    envelope.type = found["ce_type"].decode()
+    envelope.source = get("ce_source", b"").decode()
+    envelope.aggregatetype = get("aggregatetype", b"").decode()
+    envelope.subject = found["ce_subject"].decode()
+    envelope.version = int(found["aggregateversion"]) if "aggregateversion" in found else None
+    envelope.recorded_at = from_rfc3339(found["ce_time"].decode())
+    envelope.correlation_id = get("correlationid", id_).decode()
+    envelope.causation_id = get("causationid", id_).decode()
+    envelope.traceparent = found["traceparent"].decode() if "traceparent" in found else None
+    envelope.__class__ = Envelope
+    read: Envelope = envelope
+    return read
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +205,9 @@ def _stamp(moment: datetime) -> str:
     return to_rfc3339(moment)
 
 
-def _texts(headers: Headers) -> dict[str, str]:
-    pairs = list(headers)
-    try:
-        # As clients bring them, nearly always: bytes, none of them absent.
-        return {name: value.decode() for name, value in pairs}  # type: ignore[union-attr]  # what is not, raises
-    except (AttributeError, UnicodeDecodeError):
-        return {name: _text(name, value) for name, value in pairs if value is not None}
+def _checked(headers: Headers) -> dict[str, bytes]:
+    """What is there, as UTF-8 bytes."""
+    return {name: _text(name, value).encode() for name, value in headers if value is not None}
 
 
 def _text(name: str, value: bytes | str) -> str:
