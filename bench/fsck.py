@@ -7,10 +7,15 @@ the end one head is set back by hand, to show that the same run finds it.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import reduce
+from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import psycopg
@@ -34,6 +39,7 @@ from schemas.messages import (
 )
 from schemas.records import encode_record
 from schemas.topics import EVENT_TOPICS, ORDERS_EVENTS, PARTITIONS, TOPICS
+from tally.audit.report import Report
 from tally.fsck.running import Sources, fsck
 
 EVENTS = 1_000_000
@@ -45,6 +51,7 @@ HISTORY: tuple[Any, ...] = (
     OrderLinesReturned((ReturnedLine(2, 1),)),
 )
 ROUND = 20_000
+LOOK_EVERY_S = 0.2
 CODEC = AvroCodec()
 _COPY = "copy heads (aggregatetype, aggregateid, version, snapshot, snapshot_version, recorded_at) from stdin"
 
@@ -57,9 +64,10 @@ def main(arguments: list[str]) -> int:
         migrate("orders", url)
         _fill(bootstrap, orders)
         _heads(url, orders)
-        began = time.perf_counter()
-        report = fsck(Sources(bootstrap, {"orders": url}, tables=False), list)
-        _print("fsck", report.figures, time.perf_counter() - began, len(report.findings))
+        began, cpu_s = time.perf_counter(), _cpu_s()
+        with _watching_memory() as kib:
+            report = fsck(Sources(bootstrap, {"orders": url}, tables=False), list)
+        _print(report, time.perf_counter() - began, _cpu_s() - cpu_s, max(kib))
         with psycopg.connect(url) as connection:
             connection.execute(
                 "update heads set snapshot = snapshot || '{\"status\": \"CREATED\"}' where aggregateid = 'o7'"
@@ -104,10 +112,46 @@ def _heads(url: str, orders: int) -> None:
             copy.write_row(("orders", f"o{number}", len(HISTORY), snapshot, ORDERS.form.version, at))
 
 
-def _print(name: str, figures: dict[str, int | float], seconds: float, findings: int) -> None:
+def _cpu_s() -> float:
+    """Of this process and those of its children that have ended: fsck's own, the servers live on."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
+@contextmanager
+def _watching_memory() -> Iterator[list[int]]:
+    """KiB of this process and those that it scans with: a value for each look."""
+    ended, seen = Event(), [0]
+
+    def watch() -> None:
+        while not ended.wait(LOOK_EVERY_S):
+            ids = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
+            seen.append(sum(map(_resident_kib, ids)))
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _resident_kib(process: int | None) -> int:
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0  # it has ended
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")), 0)
+
+
+def _print(report: Report, seconds: float, cpu_s: float, kib: int) -> None:
+    figures = report.figures
     told = ", ".join(f"{figures[each]:,} {each}" for each in ("records", "aggregates", "snapshots"))
     print(
-        f"{name}: {told} in {seconds:.1f} s ({figures['records'] / seconds:,.0f} events/s), {findings} findings",
+        f"fsck: {told} in {seconds:.1f} s ({figures['records'] / seconds:,.0f} records/s, "
+        f"CPU {cpu_s / figures['records'] * 1e6:.1f} µs a record), at most {kib // 1024} MiB in all its processes, "
+        f"{len(report.findings)} findings",
         flush=True,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from struct import unpack_from
+
 _SEED = 0x9747B28C
 _MULTIPLIER = 0x5BD1E995
 _ROTATION = 24
@@ -20,14 +22,11 @@ def murmur2(key: bytes) -> int:
     length = len(key)
     tail = length & 3
     digest = _SEED ^ length
-    for start in range(0, length - tail, 4):
-        digest = (digest * _MULTIPLIER & _WORD) ^ _mixed(int.from_bytes(key[start : start + 4], "little"))
+    # In one piece: a call for each word took longer than its sums, and checks hash every key that there is.
+    for word in unpack_from(f"<{length >> 2}I", key):
+        word = word * _MULTIPLIER & _WORD
+        digest = (digest * _MULTIPLIER & _WORD) ^ ((word ^ word >> _ROTATION) * _MULTIPLIER & _WORD)
     if tail:
         digest = (digest ^ int.from_bytes(key[length - tail :], "little")) * _MULTIPLIER & _WORD
     digest = (digest ^ digest >> 13) * _MULTIPLIER & _WORD
     return digest ^ digest >> 15
-
-
-def _mixed(word: int) -> int:
-    word = word * _MULTIPLIER & _WORD
-    return (word ^ word >> _ROTATION) * _MULTIPLIER & _WORD

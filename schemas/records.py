@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from schemas.codec import Codec
 from schemas.envelope import Envelope, Headers, Message
 from schemas.errors import Undecodable
@@ -18,7 +20,12 @@ def encode_record(message: Message, codec: Codec) -> Record:
 def decode_record(headers: Headers | None, value: bytes | None, codec: Codec) -> Message:
     """The message of a record. Raises Undecodable, also when header and body name different types."""
     envelope = Envelope.from_headers(headers or ())
+    return Message.read(envelope, decode_body(envelope, value, codec))
+
+
+def decode_body(envelope: Envelope, value: bytes | None, codec: Codec) -> Any:
+    """The body of a record whose headers were read already. Raises Undecodable as `decode_record` does."""
     body = codec.decode(value)
     if wire_type(type(body)) != envelope.type:
         raise Undecodable(f"header ce_type says {envelope.type}, the body is a {wire_type(type(body))}")
-    return Message.read(envelope, body)
+    return body

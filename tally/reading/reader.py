@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from confluent_kafka import (
     OFFSET_INVALID,
@@ -13,7 +12,6 @@ from confluent_kafka import (
     ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
-    Message,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
@@ -38,9 +36,11 @@ class Unreachable(Exception):
     """Kafka does not answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record as it lies in its partition; `timestamp_ms` is epoch milliseconds."""
+class Record(NamedTuple):
+    """One record as it lies in its partition; `timestamp_ms` is epoch milliseconds.
+
+    A tuple: it is made in a third of a frozen dataclass's time, and whole topics pass through it.
+    """
 
     topic: str
     partition: int
@@ -127,14 +127,15 @@ class Reader:
                 place = (message.topic(), message.partition())
                 if place not in open_partitions:
                     continue
+                offset, error = message.offset(), message.error()
                 end = None if ends is None else ends[place]
-                error = message.error()
-                if error is None and (end is None or message.offset() < end):
-                    yield _record(message)
+                if error is None and (end is None or offset < end):
+                    timestamp, headers = message.timestamp()[1], message.headers() or []
+                    yield Record(*place, offset, timestamp, message.key(), message.value(), headers)
                 elif error is not None and error.code() != KafkaError._PARTITION_EOF:
                     raise Unreachable(error.str())
                 # Markers of transactions hold offsets too, so the last record may stand well before the end.
-                if end is not None and message.offset() >= (end if error is not None else end - 1):
+                if end is not None and offset >= (end if error is not None else end - 1):
                     open_partitions.discard(place)
                     self._consumer.incremental_unassign([TopicPartition(*place)])
         self._consumer.unassign()
@@ -186,16 +187,3 @@ def whole(reader: Reader, topics: tuple[str, ...]) -> tuple[dict[Partition, int]
     bounds = {(topic, number): (0, 0) for topic in topics for number in reader.partitions(topic)}
     bounds = {place: reader.bounds(place) for place in bounds}
     return {place: low for place, (low, _) in bounds.items()}, {place: high for place, (_, high) in bounds.items()}
-
-
-def _record(message: Message) -> Record:
-    timestamp = message.timestamp()
-    return Record(
-        topic=message.topic(),
-        partition=message.partition(),
-        offset=message.offset(),
-        timestamp_ms=timestamp[1],
-        key=message.key(),
-        value=message.value(),
-        headers=message.headers() or [],
-    )
