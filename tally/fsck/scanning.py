@@ -213,7 +213,7 @@ class Scan:
 
 
 def _is_snapshot_of(head: Head, form: SnapshotForm[Any], state: Any) -> bool:
-    snapshot = None if head.snapshot is None else orjson.loads(head.snapshot)
+    snapshot: Any = None if head.snapshot is None else orjson.loads(head.snapshot)
     # Written by this very form, as nearly all are: to compare what is written takes a quarter of loading it.
     if head.snapshot_version == form.version and snapshot == form.to_json(state):
         return True

@@ -179,7 +179,7 @@ def _other_content_under_a_version(made: Shop) -> None:
 
 
 def _same_record_twice(made: Shop) -> None:
-    made.records.append(replace(made.records[1], offset=99))
+    made.records.append(made.records[1]._replace(offset=99))
 
 
 def _gap(made: Shop) -> None:
@@ -187,7 +187,7 @@ def _gap(made: Shop) -> None:
 
 
 def _unreadable(made: Shop) -> None:
-    made.records.append(replace(made.write("orders", "o1", 3, OrderShipped()), value=b"no avro"))
+    made.records.append(made.write("orders", "o1", 3, OrderShipped())._replace(value=b"no avro"))
     del made.records[-2]
 
 
