@@ -20,7 +20,7 @@ from schemas.histories import message_of
 TABLE_BY_TYPE = {"inventory": "stock", "sagas": "order_sagas"}
 # Between two looks at an index that is a moment behind.
 PAUSE_S = 0.05
-# How long an order's history waits for an index that lacks what the outbox no longer has.
+# How long a history waits for an index that lacks what nobody else has.
 BEHIND_WAIT_S = 1.0
 
 
@@ -87,7 +87,7 @@ class Histories:
         """The last event of a SKU or a saga by then; None where there was none, or no such version yet.
 
         Record times never go back within an aggregate, so the moment is found by halving: a hot SKU's 100,000 events
-        cost 17 looks. Raises the problem 503 for an event that the index does not have yet.
+        cost 17 looks. The index may be a moment behind the row: raises the problem 503 when it stays behind.
         """
         row = await self._reader.row(Wanted(TABLE_BY_TYPE[aggregatetype], aggregate_id))
         head = 0 if row is None else int(row["value"]["version"])
@@ -104,9 +104,13 @@ class Histories:
         return found
 
     async def _one(self, aggregatetype: str, aggregate_id: str, version: int) -> Message:
-        events = await self._indexed(aggregatetype, aggregate_id, version, version)
-        if not events:
-            raise unavailable("history-behind", f"{aggregatetype}/{aggregate_id}: version {version} is not indexed yet")
+        clock = asyncio.get_running_loop().time
+        until = clock() + BEHIND_WAIT_S
+        while not (events := await self._indexed(aggregatetype, aggregate_id, version, version)):
+            if clock() >= until:
+                what = f"{aggregatetype}/{aggregate_id}: version {version} is not indexed yet"
+                raise unavailable("history-behind", what)
+            await asyncio.sleep(PAUSE_S)
         return events[0]
 
     async def _indexed(self, aggregatetype: str, aggregate_id: str, first: int, last: int) -> list[Message]:

@@ -165,6 +165,14 @@ def test_a_table_without_a_past_says_so(api: Any, path: str, status: int, type_:
     assert (answer.status_code, answer.json()["type"]) == (status, type_)
 
 
+def test_an_index_that_is_a_moment_behind_the_row_is_waited_for(api: Any, sku: str) -> None:
+    rows = api.workers.histories["inventory", SKU]
+    newest = rows.pop(max(rows))
+    late = iter([lambda: None, lambda: rows.__setitem__(len(rows) + 1, newest)])
+    api.workers.before_history = lambda: next(late, lambda: None)()
+    assert asked(api, f"/tables/stock/{sku}", version=str(len(rows) + 1))["version"] == len(rows)
+
+
 def test_an_index_that_lacks_the_event_says_to_come_again(api: Any, sku: str) -> None:
     del api.workers.histories["inventory", SKU][2]
     answer = api.client.get(f"/tables/stock/{sku}", params={"at": GONE})
