@@ -21,7 +21,7 @@ setup: $(STAMP)  ## virtual environment, packages and the servers' files
 
 $(STAMP): requirements.lock pyproject.toml faust_rdkafka/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("tally needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
-	@echo "Set-up, once: about 260 MB of Python packages (500 MB in .venv) and 115 MB for Kafka in the user's cache; one to two minutes." >&2
+	@echo "Set-up, once: about 260 MB of Python packages (500 MB in .venv) and 125 MB for Kafka in the user's cache; one to two minutes." >&2
 	@echo "[1/3] virtual environment .venv" >&2
 	@$(PYTHON) -m venv $(VENV)
 	@echo "[2/3] Python packages, pinned with hashes (requirements.lock)" >&2
