@@ -73,15 +73,7 @@ class Histories:
         if row is None:
             return []
         head = int(row["value"]["version"])
-        events: list[Message] = []
-        for _ in range(1 + round(wait_s / PAUSE_S)):
-            events += await self._indexed(aggregatetype, aggregate_id, len(events) + 1, head)
-            if len(events) == head:
-                return events
-            await asyncio.sleep(PAUSE_S)
-        raise unavailable(
-            "history-behind", f"{aggregatetype}/{aggregate_id}: {len(events)} of {head} events are indexed"
-        )
+        return await self._once_indexed(aggregatetype, aggregate_id, 1, head, wait_s)
 
     async def last_of_single_writer(self, aggregatetype: str, aggregate_id: str, past: Past) -> Message | None:
         """The last event of a SKU or a saga by then; None where there was none, or no such version yet.
@@ -104,14 +96,25 @@ class Histories:
         return found
 
     async def _one(self, aggregatetype: str, aggregate_id: str, version: int) -> Message:
+        (event,) = await self._once_indexed(aggregatetype, aggregate_id, version, version, BEHIND_WAIT_S)
+        return event
+
+    async def _once_indexed(
+        self, aggregatetype: str, aggregate_id: str, first: int, last: int, wait_s: float
+    ) -> list[Message]:
+        """What the index has from `first` to `last`, all of it. Raises the problem 503 when it is not there in time."""
+        events: list[Message] = []
         clock = asyncio.get_running_loop().time
-        until = clock() + BEHIND_WAIT_S
-        while not (events := await self._indexed(aggregatetype, aggregate_id, version, version)):
+        until = clock() + wait_s
+        while True:
+            events += await self._indexed(aggregatetype, aggregate_id, first + len(events), last)
+            next_version = first + len(events)
+            if next_version > last:
+                return events
             if clock() >= until:
-                what = f"{aggregatetype}/{aggregate_id}: version {version} is not indexed yet"
-                raise unavailable("history-behind", what)
+                what = f"{len(events)} of {last - first + 1} events are indexed, version {next_version} is not yet"
+                raise unavailable("history-behind", f"{aggregatetype}/{aggregate_id}: {what}")
             await asyncio.sleep(PAUSE_S)
-        return events[0]
 
     async def _indexed(self, aggregatetype: str, aggregate_id: str, first: int, last: int) -> list[Message]:
         """What the index has from `first` on without a gap. Raises the problem 503, and HistoryBroken for a stranger."""
