@@ -29,7 +29,7 @@ _log = structlog.get_logger()
 _AGAIN_S = 60.0
 _LOOK_AGAIN_S = 0.2
 _LOCK_TIMEOUT_MS = 100
-_STATEMENT_TIMEOUT_MS = 30_000
+_ANSWER_WITHIN_S = 30
 _END_WITHIN_S = 2.0
 
 
@@ -79,9 +79,8 @@ class Cleaner:
     def _run(self, cleaning: Cleaning) -> None:
         while not self._ended.is_set():
             try:
-                with connect(self._config) as connection:
+                with connect(self._config, answer_within_s=_ANSWER_WITHIN_S) as connection:
                     connection.execute(f"set lock_timeout = {_LOCK_TIMEOUT_MS}")
-                    connection.execute(f"set statement_timeout = {_STATEMENT_TIMEOUT_MS}")
                     Rounds(self._config, cleaning, connection, self._metrics, self._ended).run(self._permission)
             except (psycopg.Error, DatabaseLost) as error:
                 # Carrying goes on; where the database is away, the carrier itself says so.

@@ -41,7 +41,7 @@ _PIECE_ROWS_MAX = 5_000
 # them, and the stream sends these once more behind.
 _PATIENCE_S, _PATIENCE_TOTAL_S = 5.0, 60.0
 _LOOK_AGAIN_S = 0.05
-_STATEMENT_TIMEOUT_MS = 30_000
+_ANSWER_WITHIN_S = 30
 # No transaction of the log begins at 1, so these places are its own.
 _POSITION = 1
 _BAD_BOUNDS = (psycopg.DataError, psycopg.ProgrammingError, psycopg.errors.QueryCanceled, Unanswerable)
@@ -96,8 +96,7 @@ class Republisher:
 
     def _piece(self, key: bytes, request: Republish, stored: StoredPosition) -> None:
         if self._connection is None:
-            self._connection = connect(self._config)
-            self._connection.execute(f"set statement_timeout = {_STATEMENT_TIMEOUT_MS}")
+            self._connection = connect(self._config, answer_within_s=_ANSWER_WITHIN_S)
         horizon = self._horizon(self._connection, stored)
         if horizon is None:
             self._next_at = time.monotonic() + _LOOK_AGAIN_S
