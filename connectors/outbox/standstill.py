@@ -10,9 +10,11 @@ import threading
 import time
 import traceback
 from pathlib import Path
+from typing import Self
 
 import structlog
 
+from connectors.outbox.lookout import Lookout
 from connectors.outbox.metrics import Metrics
 
 _log = structlog.get_logger()
@@ -21,40 +23,30 @@ _log = structlog.get_logger()
 AFTER_S = 10.0
 _LOOKS_PER_WAIT = 4
 _FRAMES = 5
-_END_WITHIN_S = 2.0
 
 
-class Standstill:
+class Standstill(Lookout):
     """Watches the thread that enters it by `metrics.beat_s`, and itself: a process that was stopped is told apart."""
 
     def __init__(self, metrics: Metrics, after_s: float = AFTER_S) -> None:
+        super().__init__("standstill", after_s / _LOOKS_PER_WAIT)
         self._metrics, self._after_s = metrics, after_s
-        self._told_s = 0.0
-        self._ended = threading.Event()
+        self._told_s = self._looked_s = 0.0
 
-    def __enter__(self) -> Standstill:
+    def __enter__(self) -> Self:
         self._metrics.beat()
-        self._watched = threading.get_ident()
-        self._thread = threading.Thread(target=self._run, name="standstill", daemon=True)
-        self._thread.start()
-        return self
+        self._watched, self._looked_s = threading.get_ident(), time.monotonic()
+        return super().__enter__()
 
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join(_END_WITHIN_S)
+    def _look(self) -> None:
+        now = time.monotonic()
+        late_s, self._looked_s = now - self._looked_s - self._every_s, now
+        if late_s > self._after_s:
+            _log.warning("the whole process stood still", for_s=round(late_s, 1))
+        else:
+            self._mind_the_beat(now)
 
-    def _run(self) -> None:
-        every_s = self._after_s / _LOOKS_PER_WAIT
-        looked_s = time.monotonic()
-        while not self._ended.wait(every_s):
-            now = time.monotonic()
-            late_s, looked_s = now - looked_s - every_s, now
-            if late_s > self._after_s:
-                _log.warning("the whole process stood still", for_s=round(late_s, 1))
-            else:
-                self._look(now)
-
-    def _look(self, now: float) -> None:
+    def _mind_the_beat(self, now: float) -> None:
         beat_s = self._metrics.beat_s
         if beat_s == self._told_s:
             return
