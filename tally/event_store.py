@@ -20,6 +20,7 @@ A moved history raises `schemas.errors.Conflict`, a held one `producers.errors.B
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -61,6 +62,9 @@ TABLE_BY_TYPE = {"inventory": "stock", "sagas": "order_sagas"}
 POOL = PoolSize(0, 16)
 # Heads of aggregates that were appended to last; a few hundred bytes each.
 HEADS_KEPT_MAX = 1_000
+
+# How long the history of a SKU or a saga waits for an index that is a moment behind, and between two looks.
+BEHIND_WAIT_S, PAUSE_S = 1.0, 0.05
 
 
 class EventStoreError(Exception):
@@ -210,10 +214,15 @@ class EventStore:
             if self._gate is None:
                 raise
             events = []
-        next_version = from_version + len(events)
-        if next_version <= last:
-            if self._gate is None:
+        until = time.monotonic() + BEHIND_WAIT_S
+        while self._gate is None and len(events) <= last - from_version:
+            # The index follows a moment behind the row that told the head.
+            if time.monotonic() >= until:
                 raise HistoryBehind(f"{self._type}/{aggregate_id}", len(events), last)
+            time.sleep(PAUSE_S)
+            events += self._indexed(aggregate_id, from_version + len(events), last)
+        next_version = from_version + len(events)
+        if self._gate is not None and next_version <= last:
             events += self._gate.read(self._type, aggregate_id, next_version, last)
         return [to_json(event) for event in events]
 
