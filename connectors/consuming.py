@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 Partition = tuple[str, int]
 
+# librdkafka's consumer is dead after these. The error of a polled message never has its `fatal` flag set: its code says it.
+ENDS_THE_CONSUMER = (KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID)
 WATERMARKS_WITHIN_S = 5.0
 # A killed process with a static id is back long before this; a lost one is missed after it.
 SESSION_TIMEOUT_MS = 10_000
@@ -221,7 +223,7 @@ class PlacedConsumer:
                 message.value(),
                 _headers(message),
             )
-        if error.fatal() or error.code() == KafkaError.FENCED_INSTANCE_ID:
+        if error.code() in ENDS_THE_CONSUMER:
             raise Fenced(error.str())
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             # What we were to read next is gone, or never was there: the owner looks at its positions again.

@@ -152,6 +152,17 @@ def check_ticks(broker: Any, ticks: str) -> None:
         assert found == list(range(1, len(found) + 1))
 
 
+def test_an_idle_worker_whose_place_in_the_group_another_took_ends(fold: Any, until: Any) -> None:
+    run = fold(200)
+    first = run.start()
+    until(run.finished)
+    twin = run.start()
+    assert first.wait(30) == EXIT_FATAL
+    run.send(200)
+    run.finish(twin)
+    run.check()
+
+
 def test_a_transaction_that_times_out_is_undone_and_its_commands_are_done_once(
     broker: Any, fold: Any, until: Any, soak: Any, tmp_path: Path
 ) -> None:

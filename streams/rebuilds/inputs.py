@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as Record
+from faust_rdkafka.errors import is_fatal
 
 # Together the records of one transaction: a tenth of a second of the event loop, which sees to others after each
 # partition, and a commit whose price hardly depends on how many they are.
@@ -123,7 +124,7 @@ class Inputs:
             elif error.code() == KafkaError._PARTITION_EOF:
                 # Behind the last record there may be markers of transactions: the end lies behind them too.
                 piece[record.partition() or 0] = Run(next_offset=record.offset() or 0)
-            elif error.fatal():
+            elif is_fatal(error):
                 raise KafkaException(error)
         for number, read in records.items():
             run = piece.setdefault(number, Run())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import traceback
 from collections import defaultdict
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from faust.types import TP
 from faust.types.enums import ProcessingGuarantee
 
 from .batches import BatchLoop
-from .errors import Misconfigured
+from .errors import Misconfigured, cause, is_fatal
 from .fetch import Fetcher
 from .options import consumer_config
 from .records import BatchSchema
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 # A rebalance in mid-batch waits for the batch; a stop does not wait longer than this for a broker that is away.
 _FINISH_S = 10.0
 _CLOSE_S = 5.0
+# Longer than a broker takes to come back, or a partition to find another leader.
+_END_OFFSETS_WITHIN_S = 60.0
+_ASK_AGAIN_S = 0.5
 
 
 def _never() -> float:
@@ -172,13 +176,22 @@ class Consumer(FaustConsumer):
         asked = {confluent_kafka.TopicPartition(tp.topic, tp.partition): OffsetSpec.latest() for tp in tps}
         if not asked:
             return {}
-        found = self.transport.admin.list_offsets(
-            asked, isolation_level=confluent_kafka.IsolationLevel.READ_UNCOMMITTED, request_timeout=10
-        )
-        return {
-            TP(place.topic, place.partition): (await asyncio.wrap_future(future)).offset
-            for place, future in found.items()
-        }
+        until_s = time.monotonic() + _END_OFFSETS_WITHIN_S
+        while True:
+            found = self.transport.admin.list_offsets(
+                asked, isolation_level=confluent_kafka.IsolationLevel.READ_UNCOMMITTED, request_timeout=10
+            )
+            try:
+                return {
+                    TP(place.topic, place.partition): (await asyncio.wrap_future(future)).offset
+                    for place, future in found.items()
+                }
+            except KafkaException as error:
+                # A broker that comes back has another leader epoch than the client remembers, for one.
+                if is_fatal(cause(error)) or time.monotonic() > until_s:
+                    raise
+                log.warning("end offsets: %s; asking again", cause(error))
+            await asyncio.sleep(_ASK_AGAIN_S)
 
     async def highwaters(self, *tps: TP) -> dict[TP, int]:
         return await self.end_offsets(tps)

@@ -72,4 +72,5 @@ def is_epoch(error: KafkaError) -> bool:
 
 
 def is_fatal(error: KafkaError) -> bool:
+    """By its code too: the error of a polled message never has its `fatal` flag set."""
     return bool(error.fatal()) or error.code() in FENCED_CODES

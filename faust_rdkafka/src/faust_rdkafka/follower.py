@@ -11,6 +11,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from .errors import is_fatal
+
 log = logging.getLogger(__name__)
 
 _READ_AT_ONCE = 20_000
@@ -119,7 +121,7 @@ class Follower:
                 return False
             del self._behind[message.partition()]
             return True
-        if error.fatal():
+        if is_fatal(error):
             raise KafkaException(error)
         log.warning("following %s: %s; reading on", self._topic, error)
         return False

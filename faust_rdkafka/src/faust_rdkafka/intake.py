@@ -10,6 +10,7 @@ from collections import deque
 from confluent_kafka import KafkaError, KafkaException, Message
 from faust.types import TP
 
+from .errors import is_fatal
 from .gathered import Gathered, Run, size_of
 from .options import Options
 
@@ -132,7 +133,7 @@ class Intake:
             # After all its records: those in `_carry` come later, so this end is not yet reached.
             if not self._carry:
                 self._gathered.ends[TP(message.topic(), message.partition())] = message.offset()
-        elif error.fatal():
+        elif is_fatal(error):
             raise KafkaException(error)
         else:
             log.warning("consumer: %s", error)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from .changelogs import describe
-from .errors import cause
+from .errors import cause, is_fatal
 from .restore_jobs import Changelog, DatabaseJob, Job
 from .restore_progress import Progress
 from .stats import Stats
@@ -118,7 +118,7 @@ def _read(
                     # An earlier EOF is the last stable offset of an open transaction: its end is yet to come.
                     if place in left and message.offset() >= left[place].end:
                         del left[place]
-                elif error.fatal():
+                elif is_fatal(error):
                     raise KafkaException(error)
                 else:
                     log.warning("restore of %s[%d]: %s; reading on", *place, error)
@@ -140,7 +140,7 @@ def patiently(call: Callable[[], T], stopping: Callable[[], bool]) -> T:
         try:
             return call()
         except KafkaException as error:
-            if cause(error).fatal() or stopping():
+            if is_fatal(cause(error)) or stopping():
                 raise
             now = time.monotonic()
             if now - warned_at >= _WARN_EVERY_S:

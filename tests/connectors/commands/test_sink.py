@@ -67,6 +67,20 @@ def test_a_sink_stopped_inside_its_transaction_that_wakes_up_beside_its_successo
     assert place.sequences() == {key: list(range(80)) for key in KEYS}
 
 
+def test_a_sink_whose_place_in_the_group_another_took_ends_and_does_not_stand_still(place: Any) -> None:
+    """Kafka also takes it away from a sink whose commit of offsets was under way while the broker was gone for long."""
+    first = place.start(instance="a")
+    place.send(rounds(0, 20))
+    place.until_effects(20 * len(KEYS))
+    twin = place.start(instance="a")
+    assert first.process.wait(30) != 0
+    assert "Fenced" in first.log.read_text()
+    place.send(rounds(20, 40))
+    place.until_effects(40 * len(KEYS))
+    assert twin.stop() == 0
+    assert place.sequences() == {key: list(range(40)) for key in KEYS}
+
+
 def test_an_undecodable_command_becomes_a_dead_letter_and_the_rest_goes_on(place: Any) -> None:
     place.send(rounds(0, 2), bad={7: b"\x00\x00\x00\x00\x07 no schema has this id"})
     place.start()
