@@ -61,7 +61,8 @@ class KafkaOwners:
             futures = self._admin.describe_consumer_groups([self._group], request_timeout=DESCRIBE_TIMEOUT_S)
             described = futures[self._group].result(DESCRIBE_TIMEOUT_S + 1)
         except (KafkaException, TimeoutError) as error:
-            raise OwnersUnknown(str(error)) from error
+            why = error.args[0].str() if isinstance(error, KafkaException) else "timed out"
+            raise OwnersUnknown(f"Kafka does not say which worker owns what: {why}") from error
         return ownership_of(described.members)
 
 

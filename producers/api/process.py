@@ -97,5 +97,5 @@ def _kafka_fault(admin: AdminClient) -> str | None:
     try:
         admin.list_topics(timeout=CHECK_WITHIN_S)
     except KafkaException as error:
-        return str(error)
+        return f"Kafka: {error.args[0].str()}"
     return None

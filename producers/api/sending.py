@@ -64,7 +64,9 @@ class KafkaCommands:
         key, value, headers = encode_record(command, self._codec)
         try:
             self._producer.produce(topic, key=key, value=value, headers=headers, on_delivery=delivered)
-        except (KafkaException, BufferError) as error:
+        except KafkaException as error:
+            raise NotSent(error.args[0].str()) from error
+        except BufferError as error:
             raise NotSent(str(error)) from error
         await kept
 
@@ -85,4 +87,4 @@ def _settle(kept: asyncio.Future[None], error: Any) -> None:
     if error is None:
         kept.set_result(None)
     else:
-        kept.set_exception(NotSent(str(error)))
+        kept.set_exception(NotSent(error.str()))

@@ -26,6 +26,7 @@ TALLY = Path(sys.executable).parent / "tally"
 LOOK_AGAIN_S = 0.05
 READY_WITHIN_S = 120.0
 STOPPED_WITHIN_S = 60.0
+AWAY_WITHIN_S = 60.0
 
 
 class Running:
@@ -77,10 +78,17 @@ class Running:
         assert answer.status_code == 200, answer.text
 
     def status_of(self, order_id: str) -> dict[str, Any]:
-        with self.client() as client:
-            answer = client.get(f"/orders/{order_id}")
-        assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
+        """The order as the API shows it; asked for again where the API says that a server is away for a moment."""
+        answers: list[httpx.Response] = []
+
+        def answered() -> bool:
+            with self.client() as client:
+                answers.append(client.get(f"/orders/{order_id}"))
+            return not (answers[-1].status_code == 503 and "Retry-After" in answers[-1].headers)
+
+        wait_for(answered, AWAY_WITHIN_S, f"an answer on {order_id}")
+        assert answers[-1].status_code == 200, answers[-1].text
+        found: dict[str, Any] = answers[-1].json()
         return found
 
     def produce(self, topic: str, key: bytes, value: bytes) -> None:
