@@ -11,7 +11,10 @@ from typing import Any
 
 import orjson
 import pytest
+from faust.types import TP
 from fold_run import FoldRun
+
+from faust_rdkafka import App
 
 KEYS = 50
 EXIT_FATAL = 70
@@ -150,6 +153,18 @@ def check_ticks(broker: Any, ticks: str) -> None:
     assert len(counts) == 4
     for found in counts.values():
         assert found == list(range(1, len(found) + 1))
+
+
+async def test_end_offsets_are_told_again_once_a_killed_broker_is_back(own_broker: Any) -> None:
+    """Its partitions have another leader epoch then than the client remembers."""
+    broker, server = own_broker
+    app = App(broker.name("app"), broker=broker.url, instance="0", web_enabled=False)
+    place = TP(broker.topic("src"), 0)
+    broker.send(place.topic, ("k", 1))
+    assert await app.consumer.end_offsets([place]) == {place: 1}
+    server.kill()
+    server.start()
+    assert await app.consumer.end_offsets([place]) == {place: 1}
 
 
 def test_an_idle_worker_whose_place_in_the_group_another_took_ends(fold: Any, until: Any) -> None:

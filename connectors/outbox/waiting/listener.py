@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from connectors.outbox.config import OutboxConfig
@@ -71,7 +71,9 @@ class Listener:
         try:
             end = int(self._end_asked.result().offset)
         except KafkaException:
-            # The carrier itself says that Kafka is away.
+            # The carrier itself says that Kafka is away. A partition whose leader was elected anew is not asked again
+            # of its own accord: the client remembers the old leader's epoch until it reads the metadata again.
+            self._admin.describe_topics(TopicCollection([self._config.waiting_topic]))
             end = self._known_end
         self._end_asked = None
         has_moved, self._known_end = end > max(self._known_end, self._waiting.end), max(self._known_end, end)

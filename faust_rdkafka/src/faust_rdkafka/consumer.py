@@ -187,10 +187,13 @@ class Consumer(FaustConsumer):
                     for place, future in found.items()
                 }
             except KafkaException as error:
-                # A broker that comes back has another leader epoch than the client remembers, for one.
                 if is_fatal(cause(error)) or time.monotonic() > until_s:
                     raise
                 log.warning("end offsets: %s; asking again", cause(error))
+            # Of a partition whose leader was elected anew the client remembers the old epoch until it reads the metadata.
+            topics = confluent_kafka.TopicCollection([*{tp.topic for tp in asked}])
+            described = self.transport.admin.describe_topics(topics, request_timeout=10)
+            await asyncio.gather(*map(asyncio.wrap_future, described.values()), return_exceptions=True)
             await asyncio.sleep(_ASK_AGAIN_S)
 
     async def highwaters(self, *tps: TP) -> dict[TP, int]:

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 from cuttable_link import CuttableLink
 
+from connectors.outbox.waiting.asking import ask, until_answered
+from connectors.outbox.waiting.entries import Request
 from tally.local.kafka import Kafka
 
 
@@ -66,8 +68,10 @@ def test_a_killed_broker_is_waited_for(
     try:
         outbox = outbox_at(broker.bootstrap)
         outbox.create_topic("t")
-        running = outbox.start().until_ready()
+        dead = outbox.letters()
+        running = outbox.start(dead_letter_topic=dead.topic, dead_letter=dead.write).until_ready()
         outbox.insert(1, 500)
+        assert until_answered(running.config, ask(running.config, Request()), 30) is not None
         broker.kill()
         outbox.insert(501, 1_000)
         broker.launch()
@@ -75,6 +79,12 @@ def test_a_killed_broker_is_waited_for(
         outbox.insert(1_001, 1_200)
         running.until_rows(1_200)
         assert numbers(outbox) == list(range(1, 1_201))
+        broker.kill()
+        broker.start()
+        # Nothing was under way; and of a partition with a new leader a client asks in vain until it reads the metadata.
+        assert until_answered(running.config, ask(running.config, Request()), 30) is not None, (
+            "requests are heard again"
+        )
         assert running.end() == 0
     finally:
         broker.stop()
