@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from schemas.messages import customers, dead_letters, inventory, orders, payments, sagas, two_phase, wallets
+from schemas.messages import customers, dead_letters, inventory, orders, payments, replays, sagas, two_phase, wallets
 from schemas.messages.customers import CustomerChanged, CustomerErased, CustomerRegistered
 from schemas.messages.dead_letters import ActOnDeadLetters, DeadLettered, DeadLettersActed
 from schemas.messages.inventory import (
@@ -54,6 +54,7 @@ from schemas.messages.payments import (
     RefundPayment,
     VoidPayment,
 )
+from schemas.messages.replays import RebuildActed, ReplayActed
 from schemas.messages.sagas import (
     ActOnSaga,
     AskAboutHold,
@@ -77,7 +78,7 @@ from schemas.messages.wallets import WalletCredited, WalletDebited, WalletRefund
 
 # Parts of messages: they have a class but never travel alone.
 PARTS: tuple[type, ...] = (OrderLine, ReturnedLine, LineToReturn, SagaLine, SagaReturnedLine)
-GROUPS = (customers, orders, payments, wallets, inventory, sagas, dead_letters, two_phase)
+GROUPS = (customers, orders, payments, wallets, inventory, sagas, dead_letters, two_phase, replays)
 
 MESSAGES: dict[str, type] = {}
 
@@ -140,10 +141,12 @@ __all__ = [
     "PaymentRefunded",
     "PaymentRequested",
     "PaymentVoided",
+    "RebuildActed",
     "ReceiveStock",
     "RefundPayment",
     "RejectOrder",
     "ReleaseStock",
+    "ReplayActed",
     "ReservationFenced",
     "ReservationRefused",
     "ReservationReleased",

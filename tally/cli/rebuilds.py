@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
@@ -14,8 +15,9 @@ from schemas.topics import READ_MODELS, changelog
 from tally.cli.failures import CheckFailed, NotFound, OutOfReach, group
 from tally.cli.kafka import Bootstrap, address, failing_plainly, reading
 from tally.cli.printing import Format, chosen, print_document, print_rows
+from tally.cli.replay_options import Reason
 from tally.reading import rebuilds, workers
-from tally.reading.rebuilds import NotInStep
+from tally.reading.rebuilds import Act, NotInStep
 
 app = group("Rebuilds: a new version of a read model beside the served one.")
 
@@ -43,13 +45,14 @@ Table = Annotated[str, typer.Argument(help=f"A read model: {', '.join(READ_MODEL
 def build(
     table: Table,
     wait: Annotated[bool, typer.Option("--wait", help="Until it is in step with the served version.")] = False,
+    reason: Reason = "",
     bootstrap: Bootstrap = None,
     form: Format = None,
 ) -> None:
     """Begin a new version of a read model's table: its owners fold it from offset 0, beside the served one."""
     where, name = address(bootstrap), _known(table)
     with failing_plainly():
-        version = _turn(where, name, Versions.with_build)[1].building
+        version = _turn(where, name, Act("BUILD", Versions.with_build, reason))[1].building
         assert version is not None
         if wait and not rebuilds.until(partial(_is_in_step, where, name, version), _BUILT_WITHIN_S):
             raise OutOfReach(f"version {version} of {name} is not in step after {_BUILT_WITHIN_S:.0f} s")
@@ -99,6 +102,7 @@ def promote(
     despite_faults: Annotated[
         bool, typer.Option("--despite-faults", help="Though events could not be folded.")
     ] = False,
+    reason: Reason = "",
     bootstrap: Bootstrap = None,
     form: Format = None,
 ) -> None:
@@ -113,7 +117,7 @@ def promote(
         faults = sum(row["faults"] for row in rows)
         if faults and not despite_faults:
             raise CheckFailed(f"{faults} events could not be folded; see tally replay builds, or say --despite-faults")
-        before, after = _turn(where, name, Versions.promoted, version)
+        before, after = _turn(where, name, Act("PROMOTE", Versions.promoted, reason), version)
         if not rebuilds.until(lambda: _serve(where, name, after.served), _HEARD_WITHIN_S):
             raise OutOfReach(f"it is promoted, but not every worker serves it within {_HEARD_WITHIN_S:.0f} s")
         _forget(where, name, before.served)
@@ -121,11 +125,11 @@ def promote(
 
 
 @app.command()
-def discard(table: Table, bootstrap: Bootstrap = None, form: Format = None) -> None:
+def discard(table: Table, reason: Reason = "", bootstrap: Bootstrap = None, form: Format = None) -> None:
     """Give the new version up; its rows and its changelog go."""
     where, name = address(bootstrap), _known(table)
     with failing_plainly():
-        before, after = _turn(where, name, Versions.discarded)
+        before, after = _turn(where, name, Act("DISCARD", Versions.discarded, reason))
         if not rebuilds.until(lambda: not rebuilds.builds(workers.find(where), name), _HEARD_WITHIN_S):
             raise OutOfReach(f"it is discarded, but not every worker let it go within {_HEARD_WITHIN_S:.0f} s")
         _forget(where, name, before.building or after.newest)
@@ -146,14 +150,14 @@ def _building(where: str, name: str) -> int:
     return version
 
 
-def _turn(where: str, name: str, turn: rebuilds.Turn, building: int | None = None) -> tuple[Versions, Versions]:
+def _turn(where: str, name: str, act: Act, building: int | None = None) -> tuple[Versions, Versions]:
     def checked(before: Versions) -> Versions:
         if building is not None and before.building != building:
             raise WrongTurn(f"version {building} is not being built any more")
-        return turn(before)
+        return act.turn(before)
 
     try:
-        return rebuilds.change(where, name, checked)
+        return rebuilds.change(where, name, replace(act, turn=checked))
     except WrongTurn as error:
         raise CheckFailed(str(error)) from None
 

@@ -28,6 +28,7 @@ from tally.cli.replay_options import (
     Num,
     Partition,
     Rate,
+    Reason,
     SideEffects,
     To,
     Topics,
@@ -110,7 +111,7 @@ def run(
     id_: Id = "",
     side_effects: SideEffects = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before writing into a topic.")] = False,
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the replay.")] = "",
+    reason: Reason = "",
     bootstrap: Bootstrap = None,
     form: Format = None,
 ) -> None:
@@ -121,10 +122,12 @@ def run(
     with _replays(bootstrap) as replays:
         asked = Asked(tuple(topics or ()), parse_into(into), bounds, rate, id_, _each(side_effects), reason)
         if resume is not None:
-            if asked != Asked((), parse_into("print"), rate=rate):
-                raise WrongUsage("--resume goes on with what was asked at first; only --rate can be given anew")
+            if asked != Asked((), parse_into("print"), rate=rate, reason=reason):
+                raise WrongUsage(
+                    "--resume goes on with what was asked at first; only --rate and --reason can be given anew"
+                )
             with stopped_by_signals_meanwhile() as stopping:
-                standing = replays.resume(resume, rate, _work(stopping, form))
+                standing = replays.resume(resume, rate, _work(stopping, form), reason)
             _finish(standing, form)
             return
         planned = replays.plan(asked, datetime.now(UTC))
@@ -155,17 +158,17 @@ def status(
 
 
 @app.command()
-def pause(id_: ReplayId, bootstrap: Bootstrap = None, form: Format = None) -> None:
+def pause(id_: ReplayId, reason: Reason = "", bootstrap: Bootstrap = None, form: Format = None) -> None:
     """Pause a replay that runs somewhere, at the end of its batch."""
     with _replays(bootstrap) as replays:
-        print_document(replays.pause(id_).shown(round(time.time() * 1_000)), form)
+        print_document(replays.pause(id_, reason).shown(round(time.time() * 1_000)), form)
 
 
 @app.command()
-def forget(id_: ReplayId, bootstrap: Bootstrap = None) -> None:
+def forget(id_: ReplayId, reason: Reason = "", bootstrap: Bootstrap = None) -> None:
     """Take a replay that does not run off the list; what it wrote stays."""
     with _replays(bootstrap) as replays:
-        replays.forget(id_)
+        replays.forget(id_, reason)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ INTO = "print, topic:NAME, or file:PATH (an Avro container where PATH ends in .a
 Where = Annotated[str, typer.Option("--into", help=INTO)]
 Rate = Annotated[float | None, typer.Option("--rate", help="Records a second, at most.")]
 Id = Annotated[str, typer.Option("--id", help="What to call it; drawn where none is given.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")]
 SideEffects = Annotated[
     list[str] | None,
     typer.Option("--side-effects", help="Name the topic of the live system that it may go into and act there."),

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from getpass import getuser
 from typing import Any
 
 import httpx
 from confluent_kafka import KafkaException, Producer
 
+from schemas.codec import AvroCodec
+from schemas.messages import RebuildActed
 from schemas.table_versions import Versions, newest_by_name, to_value
-from schemas.topics import PARTITIONS, READ_MODELS, TABLE_VERSIONS
+from schemas.topics import AUDIT_TRAIL, PARTITIONS, READ_MODELS, TABLE_VERSIONS
 from tally.reading import workers
 from tally.reading.reader import REQUEST_TIMEOUT_S, Reader, Unreachable, whole
 from tally.reading.workers import NotServed
+from tally.trail import trail_record
 
 # Comparing a million rows on a busy machine; the worker goes on with its batches meanwhile.
 COMPARED_WITHIN_S = 600.0
@@ -23,6 +28,15 @@ _TRANSACTIONAL_ID = "tally-table-versions"
 
 Row = dict[str, Any]
 Turn = Callable[[Versions], Versions]
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What an operator does to the versions of a read model: its name in the audit trail, the turn, and why."""
+
+    name: str
+    turn: Turn
+    reason: str
 
 
 class NotInStep(Exception):
@@ -36,10 +50,10 @@ def versions(reader: Reader) -> dict[str, Versions]:
     return {name: Versions() for name in READ_MODELS} | newest_by_name(records, READ_MODELS)
 
 
-def change(bootstrap: str, name: str, turn: Turn) -> tuple[Versions, Versions]:
-    """(before, after) a turn of one read model's versions; nobody else's change comes between.
+def change(bootstrap: str, name: str, act: Act) -> tuple[Versions, Versions]:
+    """(before, after) an act on one read model's versions; nobody else's comes between, and the audit trail has it.
 
-    Raises what `turn` raises, and Unreachable.
+    Raises what its turn raises, and Unreachable.
     """
     producer = Producer(
         {
@@ -53,9 +67,12 @@ def change(bootstrap: str, name: str, turn: Turn) -> tuple[Versions, Versions]:
         producer.init_transactions(REQUEST_TIMEOUT_S)
         with Reader(bootstrap) as reader:
             before = versions(reader)[name]
-        after = turn(before)
+        after = act.turn(before)
+        body = RebuildActed(act.name, getuser(), act.reason, after.building or before.building or after.newest)
+        key, value, headers = trail_record("rebuilds", name, body, AvroCodec())
         producer.begin_transaction()
         producer.produce(TABLE_VERSIONS, to_value(after), name.encode())
+        producer.produce(AUDIT_TRAIL, value, key, headers=headers)
         producer.commit_transaction(REQUEST_TIMEOUT_S)
     except KafkaException as error:
         raise Unreachable(f"the versions of {name} were not changed: {error.args[0].str()}") from None

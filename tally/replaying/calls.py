@@ -53,10 +53,15 @@ async def replay(
 
 
 async def resume_replay(
-    id: str, handle: Handle | None = None, *, rate: float | None = None, bootstrap: str | None = None
+    id: str,
+    handle: Handle | None = None,
+    *,
+    rate: float | None = None,
+    reason: str = "",
+    bootstrap: str | None = None,
 ) -> dict[str, Any]:
     """Goes on with a replay that was paused, or whose process died; `handle` where it goes to a function."""
-    return await _in_thread(handle, lambda work: _resume(bootstrap, id, rate, work))
+    return await _in_thread(handle, lambda work: _resume(bootstrap, id, rate, reason, work))
 
 
 def replay_now(
@@ -76,10 +81,15 @@ def replay_now(
 
 
 def resume_replay_now(
-    id: str, handle: Handle | None = None, *, rate: float | None = None, bootstrap: str | None = None
+    id: str,
+    handle: Handle | None = None,
+    *,
+    rate: float | None = None,
+    reason: str = "",
+    bootstrap: str | None = None,
 ) -> dict[str, Any]:
     """`resume_replay` for programs without an event loop."""
-    return _resume(bootstrap, id, rate, Work(Shown(_plain(handle)), Event()))
+    return _resume(bootstrap, id, rate, reason, Work(Shown(_plain(handle)), Event()))
 
 
 def _asked(
@@ -113,9 +123,9 @@ def _start(bootstrap: str | None, asked: Asked, work: Work) -> dict[str, Any]:
         return _told(replays.start(replays.plan(asked, datetime.now(UTC)), work))
 
 
-def _resume(bootstrap: str | None, id_: str, rate: float | None, work: Work) -> dict[str, Any]:
+def _resume(bootstrap: str | None, id_: str, rate: float | None, reason: str, work: Work) -> dict[str, Any]:
     with _replays(bootstrap) as replays:
-        return _told(replays.resume(id_, rate, work))
+        return _told(replays.resume(id_, rate, work, reason))
 
 
 def _replays(bootstrap: str | None) -> Replays:

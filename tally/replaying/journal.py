@@ -13,10 +13,13 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from schemas.topics import REPLAYS
+from schemas.codec import Codec
+from schemas.messages import ReplayActed
+from schemas.topics import AUDIT_TRAIL, REPLAYS
 from tally.reading.reader import Headers, Unreachable
 from tally.replaying.errors import CannotGoOn, TakenOver
-from tally.replaying.standing import Standing
+from tally.replaying.standing import Act, Replay, Standing
+from tally.trail import trail_record
 
 # A killed replay's transaction holds back committed readers of its target for so long, unless it is resumed before.
 TRANSACTION_TIMEOUT_S = 30.0
@@ -86,6 +89,13 @@ class Journal:
                 self._check_patience(since, "no room in the queue")
             except KafkaException as error:
                 raise self._named(error.args[0]) from None
+
+    def note(self, act: Act, replay: Replay, codec: Codec) -> None:
+        """Hands over, into the open transaction, what the audit trail is to have of an act."""
+        topics = ", ".join(dict.fromkeys(each.topic for each in replay.ranges))
+        body = ReplayActed(act.name, act.by, act.reason, topics, replay.into)
+        key, value, headers = trail_record("replays", replay.id, body, codec)
+        self.put(Outgoing(AUDIT_TRAIL, key, value, [*headers], 0, "the record of the audit trail"))
 
     def commit(self, standing: Standing) -> None:
         """Makes the row and the records before it durable and seen, all or none."""

@@ -20,7 +20,7 @@ from tally.replaying.errors import WrongReplay
 from tally.replaying.files import check_new_file
 from tally.replaying.standing import FAULTS_MAX
 from tally.replaying.targets import Into, Kind
-from tally.replaying.topics import check_keeps, check_topic, find_topic, oldest_timestamp_ms
+from tally.replaying.topics import check_keeps, check_topic, find_topic, oldest_timestamp_ms, topic_ids
 
 RATE_MAX = 1_000_000.0
 # Every so many records the one who waits hears of it.
@@ -46,10 +46,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was asked, with its bounds as offsets; `makes_partitions` is set where the target topic is to be made."""
+    """What was asked, with its bounds as offsets; `makes_partitions` is set where the target topic is to be made.
+
+    `topic_ids` are Kafka's own of the sources.
+    """
 
     asked: Asked
     ranges: tuple[Range, ...]
+    topic_ids: dict[str, str]
     makes_partitions: int | None = None
 
 
@@ -78,19 +82,20 @@ def plan(reader: Reader, admin: AdminClient, asked: Asked, now: datetime) -> Pla
         raise WrongReplay(f"--id {asked.id}: 1 to 64 letters, digits, dots, dashes and underscores")
     check_rate(asked.rate)
     fixed, bounds = fix(reader, asked.topics, asked.bounds, now)
+    sources = topic_ids(admin, {each.topic for each in fixed})
     asked = replace(asked, bounds=bounds)
     if asked.into.kind is Kind.FILE:
         check_new_file(Path(asked.into.name))
     if asked.into.kind is not Kind.TOPIC:
         if asked.side_effects:
             raise WrongReplay(f"--side-effects {asked.side_effects[0]}: a replay into {asked.into} has none")
-        return Plan(asked, fixed)
+        return Plan(asked, fixed, sources)
     name = asked.into.name
-    check_topic(name, {each.topic for each in fixed}, asked.bounds.types, asked.side_effects)
+    check_topic(name, set(sources), asked.bounds.types, asked.side_effects)
     if find_topic(admin, name) is None:
-        return Plan(asked, fixed, makes_partitions=len(reader.partitions(fixed[0].topic)))
+        return Plan(asked, fixed, sources, makes_partitions=len(reader.partitions(fixed[0].topic)))
     check_keeps(admin, name, oldest_timestamp_ms(reader, fixed))
-    return Plan(asked, fixed)
+    return Plan(asked, fixed, sources)
 
 
 def check_rate(rate: float | None) -> None:

@@ -29,8 +29,8 @@ from tally.replaying.planning import Asked, Counted, Heard, Plan, Take
 from tally.replaying.running import Parts, Running, Say
 from tally.replaying.standing import (
     LOST_AFTER_S,
-    PAUSE,
     WISH,
+    Act,
     Progress,
     Replay,
     Standing,
@@ -40,7 +40,7 @@ from tally.replaying.standing import (
     standings,
 )
 from tally.replaying.targets import Into, Kind, Shown, Target, parse_into
-from tally.replaying.topics import TopicTarget, make_replays, make_topic
+from tally.replaying.topics import TopicTarget, make_own_topics, make_topic, topic_ids
 
 # The broker looks for overdue transactions every 10 s.
 _SETTLED_WITHIN_S = TRANSACTION_TIMEOUT_S + 20
@@ -105,7 +105,7 @@ class Replays:
     def start(self, plan: Plan, work: Work) -> Standing:
         """Does what was planned; returns when it is done or paused."""
         asked = plan.asked
-        make_replays(self._admin)
+        make_own_topics(self._admin)
         if plan.makes_partitions is not None:
             make_topic(self._admin, asked.into.name, plan.makes_partitions)
         replay = Replay(
@@ -117,6 +117,7 @@ class Replays:
             reason=asked.reason,
             by=getuser(),
             created_at=to_rfc3339(now()),
+            topic_ids=plan.topic_ids,
         )
         journal = Journal(self._bootstrap, replay.id)
         target = self._target(asked.into, replay.id, journal, work)
@@ -126,13 +127,13 @@ class Replays:
         try:
             progress = Progress({each.place: each.start for each in replay.ranges}, length=target.open(0))
             with self._running(replay, progress, _Tools(journal, target, work)) as running:
-                running.begin()
+                running.begin(Act("START", replay.by, replay.reason))
                 begun = True
                 return running.run()
         finally:
             target.close(is_unused=not begun)
 
-    def resume(self, id_: str, rate: float | None, work: Work) -> Standing:
+    def resume(self, id_: str, rate: float | None, work: Work, reason: str = "") -> Standing:
         """Goes on where the row says, whoever wrote it; another process at the same replay is fenced out."""
         standing = self.standing(id_)
         planning.check_rate(rate)
@@ -145,22 +146,22 @@ class Replays:
             journal.take_over()
             self._wait_settled(id_)
             standing = self.standing(id_)
-            _check_still_there(self._reader, standing)
+            self._check_still_there(standing)
             target.open(standing.progress.length)
             replay = standing.replay if rate is None else replace(standing.replay, rate=rate)
             with self._running(replay, standing.progress, _Tools(journal, target, work)) as running:
-                running.begin()
+                running.begin(Act("RESUME", getuser(), reason))
                 return running.run()
         finally:
             target.close()
 
-    def pause(self, id_: str) -> Standing:
+    def pause(self, id_: str, reason: str = "") -> Standing:
         """Asks the process that runs a replay to pause, and waits until it has, or is done."""
         standing = self.standing(id_)
         if standing.state is not State.RUNNING:
             raise WrongReplay(f"replay {id_} does not run, it is {standing.state}")
         producer = Producer({"bootstrap.servers": self._bootstrap, "partitioner": "murmur2_random", "log_level": 0})
-        producer.produce(REPLAYS, PAUSE, f"{id_}{WISH}".encode())
+        producer.produce(REPLAYS, Act("PAUSE", getuser(), reason).to_json(), f"{id_}{WISH}".encode())
         if producer.flush(REQUEST_TIMEOUT_S):
             raise Unreachable(f"Kafka at {self._bootstrap} did not take the wish")
         until = time.monotonic() + _PAUSED_WITHIN_S
@@ -170,7 +171,7 @@ class Replays:
             time.sleep(_LOOK_AGAIN_S)
         return standing
 
-    def forget(self, id_: str) -> None:
+    def forget(self, id_: str, reason: str = "") -> None:
         """Takes the row of a replay that does not run away; what it wrote stays."""
         standing = self.standing(id_)
         silent_s = time.time() - standing.at_ms / 1_000
@@ -178,14 +179,14 @@ class Replays:
             raise WrongReplay(f"replay {id_} runs; tally replay pause {id_}")
         journal = Journal(self._bootstrap, id_)
         journal.take_over()
+        make_own_topics(self._admin)
+        journal.note(Act("FORGET", getuser(), reason), standing.replay, self._codec)
         journal.forget()
 
     @contextmanager
     def _running(self, replay: Replay, progress: Progress, tools: _Tools) -> Iterator[Running]:
         wishes, work = Wishes(self._reader, self._bootstrap, replay.id), tools.work
-        parts = Parts(
-            self._reader, tools.journal, tools.target, self._codec, work.stop, wishes.pause_is_wished, work.say
-        )
+        parts = Parts(self._reader, tools.journal, tools.target, self._codec, work.stop, wishes.pause, work.say)
         try:
             yield Running(replay, progress, parts)
         finally:
@@ -200,6 +201,25 @@ class Replays:
             case Kind.PRINT:
                 return work.shown
 
+    def _check_still_there(self, standing: Standing) -> None:
+        """Raises CannotGoOn where records that are to be replayed yet are gone, and UnknownTopic."""
+        replay = standing.replay
+        now_there = topic_ids(self._admin, {each.topic for each in replay.ranges})
+        for topic, id_ in replay.topic_ids.items():
+            if now_there[topic] != id_:
+                raise CannotGoOn(
+                    f"{topic} was made anew since replay {replay.id} began, and its offsets mean other records now; "
+                    f"tally replay forget {replay.id}, and replay it from the start"
+                )
+        for each in replay.ranges:
+            position = standing.progress.positions[each.place]
+            low, high = self._reader.bounds(each.place)
+            place = f"{each.topic}/{each.partition}"
+            if position < each.end and low > position:
+                raise CannotGoOn(f"{place} begins at offset {low} now; what stood from {position} on is gone")
+            if high < each.end:
+                raise CannotGoOn(f"{place} ends at offset {high} now, before {each.end}: its last records are gone")
+
     def _wait_settled(self, id_: str) -> None:
         """Another replay's open transaction may stand before our row; it ends, at the latest by its time-out."""
         until = time.monotonic() + _SETTLED_WITHIN_S
@@ -212,15 +232,3 @@ class Replays:
 def new_replay_id() -> str:
     """An id for a replay that was given none."""
     return f"r-{uuid.uuid4().hex[:8]}"
-
-
-def _check_still_there(reader: Reader, standing: Standing) -> None:
-    """Raises CannotGoOn where records that are to be replayed yet are gone."""
-    for each in standing.replay.ranges:
-        position = standing.progress.positions[each.place]
-        low, high = reader.bounds(each.place)
-        place = f"{each.topic}/{each.partition}"
-        if position < each.end and low > position:
-            raise CannotGoOn(f"{place} begins at offset {low} now; what stood from {position} on is gone")
-        if high < each.end:
-            raise CannotGoOn(f"{place} ends at offset {high} now, before {each.end}: the topic was made anew")

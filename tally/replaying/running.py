@@ -18,7 +18,7 @@ from tally.reading.reader import Reader, Record, Unreachable
 from tally.replaying.choosing import Choice
 from tally.replaying.errors import ReplayError, TakenOver
 from tally.replaying.journal import Journal
-from tally.replaying.standing import SIGN_EVERY_S, Progress, Replay, Standing, State, Wished
+from tally.replaying.standing import SIGN_EVERY_S, Act, Progress, Replay, Standing, State, Wished
 from tally.replaying.targets import Target
 
 # Kafka commits a batch in some 10 ms, a file in about as long; at this size that is lost in the work itself.
@@ -32,14 +32,14 @@ Say = Callable[[Standing], None]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a replay works with; `stop` is set by a signal, `is_wished` tells of a pause that others wish for."""
+    """What a replay works with; `stop` is set by a signal, `wished` tells of a pause that others wish for."""
 
     reader: Reader
     journal: Journal
     target: Target
     codec: Codec
     stop: Event
-    is_wished: Wished = lambda: False
+    wished: Wished = lambda: None
     say: Say = lambda _: None
 
 
@@ -53,6 +53,7 @@ class Running:
         self._began = self._committed_at = self._heard_at = self._looked_at = time.monotonic()
         self._active_before_s, self._written_then = progress.active_s, progress.written
         self._last: Standing | None = None
+        self._wish: Act | None = None
 
     def run(self) -> Standing:
         """Replays to the end, or until it is to pause; a failure stands in the row, where that can be written.
@@ -69,8 +70,9 @@ class Running:
             self._note_failure(str(error) or type(error).__name__)
             raise
 
-    def begin(self) -> None:
-        """Writes the row for the first time in this process."""
+    def begin(self, act: Act) -> None:
+        """Writes the row for the first time in this process, and with it into the audit trail who began it, and why."""
+        self._note(act)
         self._commit(State.RUNNING)
 
     def _run(self) -> Standing:
@@ -87,10 +89,18 @@ class Running:
                 self._commit(State.RUNNING)
                 self._wait()
             if self._must_pause():
-                return self._commit(State.PAUSED, f"tally replay run --resume {self._replay.id}")
+                return self._pause()
         # Behind the last record there may be markers of transactions.
         positions.update(ends)
         return self._commit(State.DONE)
+
+    def _pause(self) -> Standing:
+        if self._wish is not None:
+            self._note(self._wish)
+        return self._commit(State.PAUSED, f"tally replay run --resume {self._replay.id}")
+
+    def _note(self, act: Act) -> None:
+        self._parts.journal.note(act, self._replay, self._parts.codec)
 
     def _take(self, record: Record) -> None:
         progress = self._progress
@@ -145,7 +155,8 @@ class Running:
         now = time.monotonic()
         if now - self._heard_at >= SLICE_S:
             self._heard_at = now
-            if self._parts.is_wished():
+            self._wish = self._parts.wished() or self._wish
+            if self._wish is not None:
                 self._parts.stop.set()
         return self._parts.stop.is_set()
 

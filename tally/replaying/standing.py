@@ -28,7 +28,24 @@ LOST_AFTER_S = 3 * SIGN_EVERY_S
 FAULTS_MAX = 100
 # Keys of wishes; an id holds no stroke.
 WISH = "/wish"
-PAUSE = b"PAUSE"
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What somebody does to a replay, `name` START, RESUME, PAUSE or FORGET; a PAUSE is wished of its process."""
+
+    name: str
+    by: str
+    reason: str
+
+    def to_json(self) -> bytes:
+        """The value of a wish."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, value: bytes) -> Act:
+        """The reverse. Raises ValueError, TypeError for what is no act."""
+        return cls(**json.loads(value))
 
 
 class State(StrEnum):
@@ -42,7 +59,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What is replayed, fixed at its start; `into` as typed, a file by its whole path; `rate` in records a second."""
+    """What is replayed, fixed at its start; `into` as typed, a file by its whole path; `rate` in records a second.
+
+    `topic_ids` are Kafka's own, by topic: offsets mean nothing in a topic that was made anew under the same name.
+    """
 
     id: str
     ranges: tuple[Range, ...]
@@ -52,6 +72,7 @@ class Replay:
     reason: str = ""
     by: str = ""
     created_at: str = ""
+    topic_ids: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -192,11 +213,12 @@ class Wishes:
         self._consumer = _uncommitted(bootstrap)
         self._consumer.assign([TopicPartition(*place, _end(self._consumer, bootstrap, place))])
 
-    def pause_is_wished(self) -> bool:
-        """Whether somebody asked for a pause since the last look."""
-        wished = False
+    def pause(self) -> Act | None:
+        """The wish for a pause that came since the last look."""
+        wished = None
         while (record := self._consumer.poll(0)) is not None:
-            wished |= record.error() is None and record.key() == self._key and record.value() == PAUSE
+            if record.error() is None and record.key() == self._key:
+                wished = Act.from_json(record.value() or b"")
         return wished
 
     def close(self) -> None:
@@ -204,7 +226,7 @@ class Wishes:
         self._consumer.close()
 
 
-Wished = Callable[[], bool]
+Wished = Callable[[], Act | None]
 
 
 def _uncommitted(bootstrap: str) -> Consumer:

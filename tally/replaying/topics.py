@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from schemas.envelope import Message
-from schemas.topics import REPLAYS, SAGAS_DEADLINES, SAGAS_REPLIES, TOPICS, Topic
-from tally.reading.reader import REQUEST_TIMEOUT_S, Partition, Reader, Record, Unreachable
+from schemas.topics import AUDIT_TRAIL, REPLAYS, SAGAS_DEADLINES, SAGAS_REPLIES, TOPICS, Topic
+from tally.reading.reader import REQUEST_TIMEOUT_S, Partition, Reader, Record, UnknownTopic, Unreachable
 from tally.replaying.asked import Range
 from tally.replaying.errors import WrongReplay
 from tally.replaying.journal import Journal, Outgoing
@@ -119,11 +119,25 @@ def make_topic(admin: AdminClient, name: str, partitions: int) -> None:
     _make(admin, NewTopic(name, partitions, -1, config=config))
 
 
-def make_replays(admin: AdminClient) -> None:
-    """The topic of the rows, where a system was set up before there was one."""
-    if find_topic(admin, REPLAYS) is None:
-        topic = TOPICS[REPLAYS]
-        _make(admin, NewTopic(topic.name, topic.partitions, -1, config=topic.config))
+def make_own_topics(admin: AdminClient) -> None:
+    """Those of the rows and of the audit trail, where a system was set up before there were any, or is not ours."""
+    for topic in (TOPICS[REPLAYS], TOPICS[AUDIT_TRAIL]):
+        if find_topic(admin, topic.name) is None:
+            _make(admin, NewTopic(topic.name, topic.partitions, -1, config=topic.config))
+
+
+def topic_ids(admin: AdminClient, names: set[str]) -> dict[str, str]:
+    """Kafka's own ids of topics that are there, by name. Raises UnknownTopic, Unreachable."""
+    found = {}
+    asked = admin.describe_topics(TopicCollection(sorted(names)), request_timeout=REQUEST_TIMEOUT_S)
+    for name, future in asked.items():
+        try:
+            found[name] = str(future.result().topic_id)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise UnknownTopic(f"there is no topic {name}") from None
+            raise Unreachable(f"Kafka does not tell of topic {name}: {error.args[0].str()}") from None
+    return found
 
 
 def _make(admin: AdminClient, topic: NewTopic) -> None:

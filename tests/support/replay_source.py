@@ -6,6 +6,7 @@ import json
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from getpass import getuser
 from typing import Any
 
 from click.testing import Result
@@ -16,7 +17,8 @@ from typer.testing import CliRunner
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message
 from schemas.messages import OrderConfirmed, OrderCreated, OrderLine, OrderShipped, wire_type
-from schemas.records import encode_record
+from schemas.records import decode_record, encode_record
+from schemas.topics import AUDIT_TRAIL
 from tally.cli.__main__ import app
 from tally.reading.reader import Reader, Record, whole
 
@@ -67,6 +69,13 @@ class Source:
     def read(self, topic: str) -> list[Record]:
         with Reader(self.kafka) as reader:
             return [record for record in reader.read(*whole(reader, (topic,))) if record is not None]
+
+    def acts(self, id_: str) -> list[tuple[str, str]]:
+        """What was done to a replay of ours, as the audit trail tells: (act, reason)."""
+        found = [decode_record(record.headers, record.value, CODEC) for record in self.read(AUDIT_TRAIL)]
+        mine = [message.body for message in found if message.envelope.subject == id_]
+        assert {(body.by, body.topics) for body in mine} <= {(getuser(), self.topic)}
+        return [(body.act, body.reason) for body in mine]
 
     def run(self, *arguments: str) -> Result:
         """`tally replay …` in this process."""

@@ -1,9 +1,10 @@
-"""What an operator sees and does, through every hop: dead letters that wait, sagas with their timelines."""
+"""What an operator sees and does, through every hop: dead letters that wait, sagas with their timelines, replays."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from getpass import getuser
 from typing import Any
 
 from running_system import Running, order, wait_for
@@ -75,3 +76,34 @@ def test_a_saga_has_a_timeline_and_takes_a_remark_over_http(running: Running) ->
     assert [(row["data"]["by"], row["data"]["reason"]) for row in trail] == [("ann", "called the customer")]
     shown = lines(running.tally("sagas", "list", "--state", "confirmed", "-n", "500", "-f", "jsonl"))
     assert order_id in [row["order_id"] for row in shown]
+
+
+def test_commands_replayed_into_the_live_system_count_once_and_the_audit_trail_says_who_did_it(
+    running: Running,
+) -> None:
+    sku, id_ = f"replayed-{uuid.uuid4().hex[:8]}", f"replay-{uuid.uuid4().hex[:8]}"
+    running.receive(sku, 5)
+    running.tally("replay", "run", "inventory.commands", "-k", sku, "--into", f"topic:{id_}", "--yes")
+    back = ["replay", "run", id_, "--into", "topic:inventory.commands", "--type", "RECEIVE_STOCK", "--yes"]
+    running.tally(*back, expect=2)
+    running.tally(*back, "--side-effects", "inventory.commands", "--id", id_, "--reason", "they may have been lost")
+    # Answered behind the replayed one, in whose partition it stands.
+    running.receive(sku, 1)
+    commands = lines(running.tally("consume", "inventory.commands", "-o", "beginning", "-e", "-k", sku, "-f", "jsonl"))
+    assert [row["data"]["quantity"] for row in commands] == [5, 5, 1]
+    assert commands[0]["id"] == commands[1]["id"]
+    with running.client() as client:
+        assert client.get(f"/stock/{sku}").json()["on_hand"] == 6
+    trail = lines(running.tally("consume", "audit-trail", "-o", "beginning", "-e", "-k", id_, "-f", "jsonl"))
+    assert [(row["type"], row["data"]) for row in trail] == [
+        (
+            "REPLAY_ACTED",
+            {
+                "act": "START",
+                "by": getuser(),
+                "reason": "they may have been lost",
+                "topics": id_,
+                "into": "topic:inventory.commands",
+            },
+        )
+    ]

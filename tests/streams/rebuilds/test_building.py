@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from getpass import getuser
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 from schemas.envelope import Envelope, Message, new_id, now
 from schemas.messages import OrderCancelled, OrderCreated, OrderLine, StockReceived, wire_type
-from schemas.topics import INVENTORY_EVENTS, ORDERS_EVENTS
+from schemas.topics import AUDIT_TRAIL, INVENTORY_EVENTS, ORDERS_EVENTS
 from tally.cli.__main__ import app
 from tally.local.ports import free_ports
 
@@ -190,14 +191,21 @@ def test_rows_of_a_new_fold_that_differ_are_shown_and_it_is_discarded_or_promote
     assert shown["served"] == before
     assert shown["built"] == {**before, "line_count": 3}
     assert _row(worker, "orders", f"{unique}-1", 1) == before
-    assert verb("discard", "orders") == {"table": "orders", "served": 1}
+    assert verb("discard", "orders", "--reason", "a line too many") == {"table": "orders", "served": 1}
     assert f"tally-orders-v{number}-changelog" not in _topics(kafka)
     verb("discard", "orders", expect=5)
     verb("diff", "orders", expect=3)
     # A number never comes twice.
     assert verb("build", "orders", "--wait")["building"] == number + 1
     # The orders that its fold cannot take are still in the topic.
-    verb("promote", "orders", "--despite-faults")
+    verb("promote", "orders", "--despite-faults", "--reason", "customers ask for it")
+    acts = [m.body for _, m in log.read(AUDIT_TRAIL) if m.envelope.subject == "orders" and m.body.version >= number]
+    assert [(body.act, body.version, body.by, body.reason) for body in acts] == [
+        ("BUILD", number, getuser(), ""),
+        ("DISCARD", number, getuser(), "a line too many"),
+        ("BUILD", number + 1, getuser(), ""),
+        ("PROMOTE", number + 1, getuser(), "customers ask for it"),
+    ]
     assert _row(worker, "orders", f"{unique}-1", 1)["line_count"] == 3
     version = events.append(ORDERS_EVENTS, f"{unique}-1", OrderCancelled("changed my mind"))
     log.flush()

@@ -14,7 +14,8 @@ from typing import Any
 
 import fastavro
 import pytest
-from replay_source import BODIES, ORDERS, Source
+from confluent_kafka.admin import AdminClient
+from replay_source import BODIES, ORDERS, Source, make_topic
 
 from tally.replaying.topics import ORIGIN_HEADER
 
@@ -143,7 +144,7 @@ def test_a_pause_from_elsewhere_ends_the_process_and_a_cut_file_is_not_gone_on_w
     assert source.run("forget", id_).exit_code == 2
     again = source.run("run", source.topic, "--id", id_)
     assert (again.exit_code, "there is such a replay, RUNNING" in again.stderr) == (2, True)
-    paused = source.document("pause", id_)
+    paused = source.document("pause", id_, "--reason", "too much at noon")
     process.communicate(timeout=30)
     assert (paused["state"], process.returncode) == ("PAUSED", 130)
     assert paused["left"] > 0
@@ -155,8 +156,37 @@ def test_a_pause_from_elsewhere_ends_the_process_and_a_cut_file_is_not_gone_on_w
     path.unlink()
     assert source.run("run", "--resume", id_).exit_code == 1
     path.write_bytes(content)
-    assert source.document("run", "--resume", id_, "--rate", "100000")["written"] == ALL
+    resumed = source.document("run", "--resume", id_, "--rate", "100000", "--reason", "night")
+    assert resumed["written"] == ALL
     assert of_lines(source, str(path)) == once_each(source)
     assert source.run("run", "--resume", id_).exit_code == 2
-    assert source.run("forget", id_).exit_code == 0
+    assert source.run("forget", id_, "--reason", "the file is there").exit_code == 0
     assert source.run("status", id_).exit_code == 3
+    # What was refused meanwhile was not done.
+    assert source.acts(id_) == [
+        ("START", ""),
+        ("PAUSE", "too much at noon"),
+        ("RESUME", "night"),
+        ("FORGET", "the file is there"),
+    ]
+
+
+def test_a_source_that_is_gone_or_was_made_anew_is_not_gone_on_with(source: Source, id_: str, start: Start) -> None:
+    copy = source.another()
+    process = start(id_, f"topic:{copy}")
+    source.document("pause", id_)
+    process.communicate(timeout=30)
+    copied = of_topic(source, copy)
+    admin = AdminClient({"bootstrap.servers": source.kafka})
+    admin.delete_topics([source.topic])[source.topic].result(30)
+    gone = source.run("run", "--resume", id_)
+    assert (gone.exit_code, f"no topic {source.topic}" in gone.stderr) == (3, True), gone.output
+    # As many records and more stand there again, so that no offset tells that they are others.
+    make_topic(source.kafka, source.topic)
+    source.write(2 * (ORDERS + MORE_ORDERS))
+    refused = source.run("run", "--resume", id_)
+    assert (refused.exit_code, "was made anew" in refused.stderr) == (1, True), refused.output
+    assert of_topic(source, copy) == copied
+    assert source.document("status", id_)["state"] == "PAUSED"
+    assert source.run("forget", id_).exit_code == 0
+    assert source.document("run", source.topic, "--into", f"topic:{source.another()}", "--yes")["state"] == "DONE"

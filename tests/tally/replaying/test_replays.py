@@ -45,6 +45,7 @@ def test_a_replay_into_a_topic_copies_each_record_once_as_it_is(source: Source, 
     assert sorted(
         (r.partition, r.key, r.value, r.timestamp_ms, [h for h in r.headers if h[0] not in added]) for r in second
     ) == sorted((r.partition, r.key, r.value, r.timestamp_ms, r.headers) for r in first)
+    assert source.acts(id_) == [("START", "a test")]
     # Nobody's group was made or moved.
     assert set(names(source.kafka)) <= before
 
