@@ -63,7 +63,7 @@ POOL = PoolSize(0, 16)
 # Heads of aggregates that were appended to last; a few hundred bytes each.
 HEADS_KEPT_MAX = 1_000
 
-# How long the history of a SKU or a saga waits for an index that is a moment behind, and between two looks.
+# How long a history waits for an index that is a moment behind, and between two looks.
 BEHIND_WAIT_S, PAUSE_S = 1.0, 0.05
 
 
@@ -87,9 +87,12 @@ class WrongEvent(EventStoreError):
 class HistoryBehind(EventStoreError):
     """The index ends before the version that is wanted."""
 
-    def __init__(self, aggregate: str, found: int, head: int) -> None:
-        super().__init__(f"{aggregate}: {found} of {head} events are indexed; try again in a moment")
-        self.found, self.head = found, head
+    def __init__(self, aggregate: str, lacks: int, head: int) -> None:
+        super().__init__(
+            f"{aggregate}: version {lacks} of {head} is neither indexed nor in an outbox; "
+            "try again in a moment, and if it stays away ask `tally fsck`"
+        )
+        self.lacks, self.head = lacks, head
 
 
 class DamagedRecord(EventStoreError):
@@ -202,28 +205,21 @@ class EventStore:
         """One aggregate's events by version, both ends included; up to where it stands now without `to_version`.
 
         The head comes first, so neither gap nor repeat can show between index and outbox.
-        Empty for an unknown aggregate. Raises HistoryBehind, HistoryBroken, `tally.reading` errors.
+        Empty for an unknown aggregate. Raises HistoryBehind, also for a gap that nothing fills; DamagedRecord,
+        HistoryBroken, `tally.reading` errors.
         """
         head = self._head(aggregate_id)
         last = head if to_version is None else min(to_version, head)
-        if last < from_version:
-            return []
-        try:
-            events = self._indexed(aggregate_id, from_version, last)
-        except workers.NotServed:
-            if self._gate is None:
-                raise
-            events = []
+        events: list[Message] = []
         until = time.monotonic() + BEHIND_WAIT_S
-        while self._gate is None and len(events) <= last - from_version:
-            # The index follows a moment behind the row that told the head.
-            if time.monotonic() >= until:
-                raise HistoryBehind(f"{self._type}/{aggregate_id}", len(events), last)
-            time.sleep(PAUSE_S)
-            events += self._indexed(aggregate_id, from_version + len(events), last)
-        next_version = from_version + len(events)
-        if self._gate is not None and next_version <= last:
-            events += self._gate.read(self._type, aggregate_id, next_version, last)
+        while (next_version := from_version + len(events)) <= last:
+            events += self._indexed(aggregate_id, next_version, last)
+            events += self._tail(aggregate_id, from_version + len(events), last)
+            if from_version + len(events) <= last:
+                # The index follows a moment behind the row that told the head, or a worker has just taken over.
+                if time.monotonic() >= until:
+                    raise HistoryBehind(f"{self._type}/{aggregate_id}", from_version + len(events), last)
+                time.sleep(PAUSE_S)
         return [to_json(event) for event in events]
 
     def read_all(self, span: str = "beginning", topic: str | None = None) -> Iterator[Event]:
@@ -252,10 +248,32 @@ class EventStore:
         return self._index.version(self._type, aggregate_id)
 
     def _indexed(self, aggregate_id: str, first: int, last: int) -> list[Message]:
-        """What the index has from `first` on without a gap."""
-        events = [message_of(row, self._codec) for row in self._index.rows(self._type, aggregate_id, first, last)]
+        """What the index has from `first` on without a gap; where the outbox may have it, nothing without a worker."""
+        try:
+            rows = self._index.rows(self._type, aggregate_id, first, last)
+        except workers.NotServed:
+            if self._gate is None:
+                raise
+            return []
+        events = [self._message_of(row) for row in rows]
         for event in events:
             if (event.envelope.aggregatetype, event.envelope.subject) != (self._type, aggregate_id):
                 raise HistoryBroken(f"{self._type}/{aggregate_id}", last, [])
         numbered = takewhile(lambda pair: pair[1].envelope.version == pair[0], enumerate(events, start=first))
         return [event for _, event in numbered]
+
+    def _message_of(self, row: Row) -> Message:
+        try:
+            return message_of(row, self._codec)
+        except Undecodable as error:
+            place = f"{self._type}.events/{row.get('partition')}/{row.get('offset')}"
+            raise DamagedRecord(place, error.reason) from None
+
+    def _tail(self, aggregate_id: str, first: int, last: int) -> list[Message]:
+        """All that the index lacks, from the outbox; nothing where that does not have it whole (any more)."""
+        if self._gate is None or first > last:
+            return []
+        try:
+            return self._gate.read(self._type, aggregate_id, first, last)
+        except HistoryBroken:
+            return []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -32,12 +33,13 @@ from schemas.messages import (
 )
 from schemas.records import encode_record
 from tally.event_store import DamagedRecord, EventStore, HistoryBehind, NotAppendable, WrongEvent
-from tally.local.databases import PostgresHost
+from tally.local.databases import PostgresHost, ServiceDatabase
 from tally.reading.workers import NotServed
 
 CODEC = AvroCodec()
 NOWHERE = "127.0.0.1:9"
 CREATED = OrderCreated("guest", "GBP", (OrderLine(1, "S", 1, 100),), 100, "card", "tok_ok")
+Clean = Callable[[str, int], None]
 ENVELOPE = {"id", "type", "aggregateId", "data", "timestamp", "version"}
 
 
@@ -47,11 +49,13 @@ class SomeIndex:
 
     held: dict[tuple[str, str], list[Row]] | None = field(default_factory=dict)
     versions: dict[tuple[str, str], int] = field(default_factory=dict)
+    after_a_look: Callable[[], None] = lambda: None
 
     def rows(self, aggregatetype: str, aggregate_id: str, first: int, last: int) -> list[Row]:
         if self.held is None:
             raise NotServed("no worker runs")
-        found = self.held.get((aggregatetype, aggregate_id), [])
+        found = list(self.held.get((aggregatetype, aggregate_id), []))
+        self.after_a_look()
         return [row for row in found if first <= int(row["headers"]["aggregateversion"]) <= last]
 
     def version(self, aggregatetype: str, aggregate_id: str) -> int:
@@ -65,14 +69,30 @@ class SomeIndex:
 
 
 @pytest.fixture(scope="module")
-def pool(postgres: PostgresHost) -> Iterator[Pool]:
+def database(postgres: PostgresHost) -> Iterator[ServiceDatabase]:
     name = f"orders_{uuid.uuid4().hex[:10]}"
-    database = postgres.create_service(name, lambda role: f"secret-of-{role}")
-    migrate("orders", database.owner_url, Roles(name, f"{name}_connector"))
+    made = postgres.create_service(name, lambda role: f"secret-of-{role}")
+    migrate("orders", made.owner_url, Roles(name, f"{name}_connector"))
+    yield made
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def pool(database: ServiceDatabase) -> Iterator[Pool]:
     pool = open_pool(database.service_url, "event-store")
     yield pool
     pool.close()
-    postgres.drop_database(name)
+
+
+@pytest.fixture
+def clean(database: ServiceDatabase) -> Clean:
+    """Takes a version out of the outbox, as the connector cleans up what Kafka has."""
+
+    def take(order_id: str, version: int) -> None:
+        with psycopg.connect(database.connector_url) as connection:
+            connection.execute("delete from outbox where aggregateid = %s and version = %s", (order_id, version))
+
+    return take
 
 
 @pytest.fixture
@@ -159,6 +179,44 @@ def test_the_seam_of_index_and_outbox_shows_neither_gap_nor_repeat(
             index.put(message)
     assert [version for version, _ in types(orders.read(order_id))] == [1, 2, 3]
     assert [version for version, _ in types(orders.read(order_id, 2))] == [2, 3]
+
+
+@pytest.mark.parametrize("indexed", [(), (1,), (1, 3), (3,)])
+def test_a_gap_that_nothing_fills_is_named(
+    orders: EventStore, pool: Pool, clean: Clean, index: SomeIndex, order_id: str, indexed: tuple[int, ...]
+) -> None:
+    orders.append(order_id, [CREATED, OrderConfirmed(), OrderShipped()], expected_version=0)
+    for message in PostgresEventStore(pool, CODEC).read("orders", order_id):
+        if message.envelope.version in indexed:
+            index.put(message)
+    clean(order_id, 2)
+    lacks = 2 if 1 in indexed else 1
+    with pytest.raises(HistoryBehind, match=f"orders/{order_id}: version {lacks} of 3 is neither"):
+        orders.read(order_id)
+
+
+def test_what_left_the_outbox_is_waited_for_in_the_index(
+    orders: EventStore, pool: Pool, clean: Clean, index: SomeIndex, order_id: str
+) -> None:
+    orders.append(order_id, [CREATED, OrderConfirmed()], expected_version=0)
+    first = PostgresEventStore(pool, CODEC).read("orders", order_id)[0]
+    clean(order_id, 1)
+    index.after_a_look = lambda: index.put(first)
+    assert [version for version, _ in types(orders.read(order_id))] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", CODEC.encode(CREATED)[:-1], CODEC.encode(CREATED) + b"\x00", b"\x00\x00\x00\x00\x07"]
+)
+def test_a_damaged_record_is_named_by_its_place(
+    orders: EventStore, index: SomeIndex, order_id: str, payload: bytes
+) -> None:
+    orders.append(order_id, [CREATED], expected_version=0)
+    assert index.held is not None
+    headers = [*event("orders", order_id, 1, CREATED).envelope.headers()]
+    index.held["orders", order_id] = [to_row(3, 17, headers, payload)]
+    with pytest.raises(DamagedRecord, match=r"orders\.events/3/17"):
+        orders.read(order_id)
 
 
 def test_without_a_worker_the_outbox_tells_all(pool: Pool, order_id: str) -> None:
