@@ -94,4 +94,6 @@ def parse_into(text: str) -> Into:
         return Into(Kind.TOPIC, name)
     if kind == Kind.FILE and name:
         return Into(Kind.FILE, str(Path(name).absolute()))
+    if kind == "table" and name:
+        raise WrongReplay(f"--into {text}: its owners build a new version of a table: tally replay build {name}")
     raise WrongReplay(f"--into {text}: print, topic:NAME or file:PATH (.avro for a container, else JSON lines)")

@@ -8,8 +8,12 @@ from typing import Any
 
 from running_system import Running, order, wait_for
 
-from tally.event_store import EventStore
+from schemas.messages import WalletCredited
+from tally.event_store import EventStore, WorkersIndex
 from tally.settings import Settings
+
+# Enough for the first ones to be indexed while the last ones are written.
+EVENTS = 40
 
 
 def settings(running: Running) -> Settings:
@@ -45,3 +49,15 @@ def test_orders_stock_and_sagas_are_read_by_aggregate_and_as_a_whole_and_fsck_co
     report = json.loads(running.tally("fsck", "-f", "json"))
     assert report["ok"], report["findings"]
     assert report["figures"]["indexed"] > 0
+
+
+def test_over_a_seam_that_moves_each_read_ends_with_what_was_written_last(running: Running) -> None:
+    customer, given = f"seam-{uuid.uuid4().hex[:6]}", settings(running)
+    with EventStore.of("wallets", given) as wallets:
+        for version in range(1, EVENTS + 1):
+            credited = WalletCredited(customer, 100, "GBP", 100 * version)
+            wallets.append(customer, [credited], expected_version=version - 1)
+            assert len(types(wallets.read(customer))) == version
+        index = WorkersIndex(given.kafka_bootstrap)
+        wait_for(lambda: len(index.rows("wallets", customer, 1, EVENTS)) == EVENTS, 30, "all of it in the index")
+        assert len(types(wallets.read(customer))) == EVENTS

@@ -131,6 +131,16 @@ def test_an_order_of_the_past_is_asked_for(run: Any, api: Any, arguments: list[s
     assert api.asked[0][1] == asked
 
 
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [(["--version", "2"], "?version=2"), (["--at", "2026-11-25T12:00:00Z"], "?at=2026-11-25T12%3A00%3A00.000Z")],
+)
+def test_stock_of_the_past_is_asked_for(run: Any, api: Any, arguments: list[str], asked: str) -> None:
+    api.answer("GET", "/stock/a", 200, {"sku": "a"})
+    assert run("stock", "show", "a", *arguments, "--api", api.url).exit_code == 0
+    assert api.asked[0][1] == f"/stock/a{asked}"
+
+
 @pytest.mark.parametrize("arguments", [["--at", "yesterday"], ["--at", "1h", "--version", "1"], ["--version", "0"]])
 def test_what_is_no_past_is_wrong_usage(run: Any, api: Any, arguments: list[str]) -> None:
     assert run("orders", "show", "o1", *arguments, "--api", api.url).exit_code == 2

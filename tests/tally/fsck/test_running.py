@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from click.testing import Result
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 from typer.testing import CliRunner
 
@@ -127,6 +127,11 @@ def make_anew_with_fewer_partitions(admin: AdminClient) -> None:
     admin.create_topics([topic])["wallets.events"].result(30)
 
 
+def lose_what_stood_first(admin: AdminClient) -> None:
+    lost = TopicPartition("payments.events", 1, 1)
+    admin.delete_records([lost])[lost].result(30)
+
+
 def drop(admin: AdminClient) -> None:
     admin.delete_topics(["customers.events"])["customers.events"].result(30)
 
@@ -134,12 +139,18 @@ def drop(admin: AdminClient) -> None:
 def test_faults_of_topics_and_records_end_with_exit_code_5(broker: str) -> None:
     assert json.loads(run(broker).stdout)["ok"]
     admin = AdminClient({"bootstrap.servers": broker})
-    plants: list[Callable[[AdminClient], None]] = [shorten_retention, make_anew_with_fewer_partitions, drop]
-    for plant in plants:
-        plant(admin)
     producer = Producer({"bootstrap.servers": broker, "enable.idempotence": True})
     producer.produce(ORDERS_EVENTS, b"no event", b"o1", partition=0)
+    producer.produce("payments.events", b"lost", b"o1", partition=1)
     producer.flush()
+    plants: list[Callable[[AdminClient], None]] = [
+        shorten_retention,
+        make_anew_with_fewer_partitions,
+        lose_what_stood_first,
+        drop,
+    ]
+    for plant in plants:
+        plant(admin)
     result = run(broker)
     document: dict[str, Any] = json.loads(result.stdout)
     assert (result.exit_code, document["ok"]) == (5, False)
@@ -148,4 +159,5 @@ def test_faults_of_topics_and_records_end_with_exit_code_5(broker: str) -> None:
     assert "2 partitions, not 4" in said["topics-keep-all", "wallets.events"]
     assert "is not there" in said["topics-keep-all", "customers.events"]
     assert "header" in said["records-are-readable", "orders.events/0/0"]
-    assert len(said) == 4
+    assert "before offset 1 is gone" in said["topics-keep-all", "payments.events/1"]
+    assert len(said) == 5

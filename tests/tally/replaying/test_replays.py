@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import fastavro
 import pytest
-from replay_source import BODIES, CODEC, NOON_MS, ORDERS, Source, event, make_topic
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from replay_source import BODIES, CODEC, NOON_MS, ORDERS, PARTITIONS, Source, event, make_topic
 
 from schemas.partitioning import partition_of
 from schemas.topics import EVENT_TOPICS, REPLAYS
 from tally.cli.records import to_row
 from tally.reading.groups import names
+from tally.reading.reader import committed
 from tally.replaying.topics import ID_HEADER, ORIGIN_HEADER
 
 ALL = ORDERS * len(BODIES)
@@ -30,12 +34,22 @@ def origins(source: Source, topic: str) -> Counter[str]:
     return found
 
 
+def stand(source: Source, at: int) -> str:
+    """A group that has read so far in each partition of the source."""
+    group = f"live-{source.topic}"
+    consumer = Consumer({"bootstrap.servers": source.kafka, "group.id": group, "enable.auto.commit": False})
+    consumer.commit(offsets=[TopicPartition(source.topic, n, at) for n in range(PARTITIONS)], asynchronous=False)
+    consumer.close()
+    return group
+
+
 def places(source: Source) -> set[str]:
     return {f"{r.topic}/{r.partition}/{r.offset}" for r in source.read(source.topic)}
 
 
 def test_a_replay_into_a_topic_copies_each_record_once_as_it_is(source: Source, id_: str) -> None:
     copy = source.another()
+    group = stand(source, at=3)
     before = set(names(source.kafka))
     told = source.document("run", source.topic, "--into", f"topic:{copy}", "--yes", "--id", id_, "--reason", "a test")
     assert (told["state"], told["written"], told["left"], told["reason"]) == ("DONE", ALL, 0, "a test")
@@ -48,6 +62,8 @@ def test_a_replay_into_a_topic_copies_each_record_once_as_it_is(source: Source, 
     assert source.acts(id_) == [("START", "a test")]
     # Nobody's group was made or moved.
     assert set(names(source.kafka)) <= before
+    admin = AdminClient({"bootstrap.servers": source.kafka})
+    assert committed(admin, group) == {(source.topic, 0): 3, (source.topic, 1): 3}
 
 
 def test_a_file_of_lines_holds_what_consume_prints(written: Source, lines: Path, id_: str) -> None:
@@ -92,11 +108,38 @@ def test_onto_the_screen_come_the_records_alone(written: Source, id_: str) -> No
         (["-o", "end"], 0),
     ],
 )
-def test_every_bound_means_in_a_plan_what_it_says(written: Source, given: list[str], count: int) -> None:
+def test_every_bound_means_in_a_plan_and_a_run_what_it_says(
+    written: Source, id_: str, given: list[str], count: int
+) -> None:
     told = written.document("plan", written.topic, *given)
+    shown = written.run("run", written.topic, *given, "--id", id_, "-f", "%{key}\\n")
+    assert (shown.exit_code, len(shown.stdout.splitlines())) == (0, count)
     assert told["meant"] == count
     if "-k" in given and len(given) == 2:
         assert [each["partition"] for each in told["ranges"]] == [partition_of(b"o1", 2)]
+
+
+@pytest.mark.parametrize(
+    ("offset", "meant"),
+    [
+        ("8", lambda offsets: [each for each in offsets if each >= 8]),
+        ("+8", lambda offsets: [each for each in offsets if each >= 8]),
+        ("4:12", lambda offsets: [each for each in offsets if 4 <= each < 12]),
+        ("-2", lambda offsets: offsets[-2:]),
+    ],
+)
+def test_offsets_bound_each_partition(
+    written: Source, lines: Path, offset: str, meant: Callable[[list[int]], list[int]]
+) -> None:
+    written.document("run", written.topic, "-o", offset, "--into", f"file:{lines}")
+    found = sorted((row["partition"], row["offset"]) for row in map(json.loads, lines.read_text().splitlines()))
+    there = [(record.partition, record.offset) for record in written.read(written.topic)]
+    assert found == [
+        (number, each)
+        for number in range(PARTITIONS)
+        for each in meant(sorted(offset for partition, offset in there if partition == number))
+    ]
+    assert 0 < len(found) < ALL
 
 
 def test_a_plan_shows_offsets_counts_target_and_writes_nothing(written: Source) -> None:

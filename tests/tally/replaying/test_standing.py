@@ -77,6 +77,11 @@ def test_what_is_no_target_is_refused(text: str) -> None:
         parse_into(text)
 
 
+def test_whoever_asks_for_a_table_is_told_how_one_is_built() -> None:
+    with pytest.raises(WrongReplay, match="tally replay build orders"):
+        parse_into("table:orders")
+
+
 def test_the_schema_of_a_container_names_each_type_once() -> None:
     schema = container_schema()
     parse_schema(schema)
