@@ -18,6 +18,7 @@ from producers.api import (
     problems,
     saga_histories,
     sagas,
+    schema_registry,
     stock,
     tables,
     wallets,
@@ -55,6 +56,7 @@ def make_app(parts: Parts, close: Closing | None = None) -> FastAPI:
         letters,
         commands,
         tables,
+        schema_registry,
         probes,
     ):
         app.include_router(resource.router)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import uuid
 from typing import Any
 
+import fastavro
 from running_system import Running, order, wait_for
 
 from schemas.messages import WalletCredited
+from schemas.registry import Registry
 from tally.event_store import EventStore, WorkersIndex
+from tally.reading.reader import Reader, whole
 from tally.settings import Settings
 
 # Enough for the first ones to be indexed while the last ones are written.
@@ -61,3 +65,20 @@ def test_over_a_seam_that_moves_each_read_ends_with_what_was_written_last(runnin
         index = WorkersIndex(given.kafka_bootstrap)
         wait_for(lambda: len(index.rows("wallets", customer, 1, EVENTS)) == EVENTS, 30, "all of it in the index")
         assert len(types(wallets.read(customer))) == EVENTS
+
+
+def test_a_client_that_knows_nothing_of_us_decodes_our_topics_by_the_schemas_that_the_api_tells(
+    running: Running,
+) -> None:
+    url = f"{running.endpoints['api']}/schema-registry"
+    sku = f"foreign-{uuid.uuid4().hex[:6]}"
+    running.receive(sku, 7)
+    with Reader(running.endpoints["kafka"]) as reader, Registry(url) as registry:
+        records = (record for record in reader.read(*whole(reader, ("inventory.events",))) if record is not None)
+        value = next(record.value for record in records if record.key == sku.encode()) or b""
+        schema = registry.schema_of(int.from_bytes(value[1:5], "big"))
+    assert schema is not None
+    received: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), schema, None)
+    assert (received["quantity"], received["on_hand"]) == (7, 7)
+    # Another registry would be told what lacks there.
+    running.tally("schemas", "diff", "--registry", url)
