@@ -42,9 +42,10 @@ from schemas.histories import Row, message_of
 from schemas.messages import MESSAGES, wire_type
 from schemas.records import decode_record
 from schemas.topics import EVENT_TOPICS
-from tally.reading import workers
 from tally.reading.places import WHOLE, Span, parse_span
 from tally.reading.reader import Reader
+from tally.reading.workers import NotServed
+from tally.reading.workers_index import WorkersIndex
 from tally.settings import Settings
 
 Event = dict[str, Any]
@@ -57,8 +58,6 @@ AGGREGATE_BY_TYPE: dict[str, Callable[[str], Aggregate[Any]]] = {
     "payments": payment_aggregate,
     "wallets": lambda _: WALLETS,
 }
-# The table that tells the newest version of an aggregate that no database gates.
-TABLE_BY_TYPE = {"inventory": "stock", "sagas": "order_sagas"}
 POOL = PoolSize(0, 16)
 # Heads of aggregates that were appended to last; a few hundred bytes each.
 HEADS_KEPT_MAX = 1_000
@@ -112,21 +111,8 @@ class Index(Protocol):
     def version(self, aggregatetype: str, aggregate_id: str) -> int:
         """The newest version of an aggregate that no database gates; 0 for none. Raises NotServed."""
 
-
-class WorkersIndex:
-    """The index of the running workers, asked over HTTP."""
-
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
-
-    def rows(self, aggregatetype: str, aggregate_id: str, first: int, last: int) -> list[Row]:
-        """See `Index.rows`."""
-        return workers.history(workers.find(self._bootstrap), (aggregatetype, aggregate_id), first, last)
-
-    def version(self, aggregatetype: str, aggregate_id: str) -> int:
-        """See `Index.version`."""
-        row = workers.get(workers.find(self._bootstrap), TABLE_BY_TYPE[aggregatetype], aggregate_id)
-        return 0 if row is None else int(row["value"]["version"])
+    def close(self) -> None:
+        """Gives connections back."""
 
 
 class EventStore:
@@ -163,6 +149,7 @@ class EventStore:
 
     def close(self) -> None:
         """Gives the connections back."""
+        self._index.close()
         if self._pool is not None:
             self._pool.close()
 
@@ -251,7 +238,7 @@ class EventStore:
         """What the index has from `first` on without a gap; where the outbox may have it, nothing without a worker."""
         try:
             rows = self._index.rows(self._type, aggregate_id, first, last)
-        except workers.NotServed:
+        except NotServed:
             if self._gate is None:
                 raise
             return []

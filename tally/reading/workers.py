@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +18,8 @@ from tally.reading.reader import REQUEST_TIMEOUT_S, Unreachable
 
 _CLIENT_ID = re.compile(r"tally-worker-(\d+)@(.+:\d+)")
 PAGE_ROWS = 1_000
+# `httpx.get`, or that of a client that keeps its connections.
+Ask = Callable[..., httpx.Response]
 
 
 class NotServed(Exception):
@@ -62,9 +64,9 @@ def scan(workers: list[Worker], table: str, prefix: str = "") -> Iterator[dict[s
                 cursor = page["next"] or None
 
 
-def get(workers: list[Worker], table: str, key: str) -> dict[str, Any] | None:
+def get(workers: list[Worker], table: str, key: str, ask: Ask = httpx.get) -> dict[str, Any] | None:
     """The row of a key; None when its owner has none. Raises NotServed."""
-    return _of_the_owner(workers, f"tables/{table}/{quote(key, safe='')}", table)
+    return _of_the_owner(workers, f"tables/{table}/{quote(key, safe='')}", table, ask)
 
 
 def sagas(workers: list[Worker], asked: dict[str, str]) -> list[dict[str, Any]]:
@@ -85,24 +87,24 @@ def sagas(workers: list[Worker], asked: dict[str, str]) -> list[dict[str, Any]]:
 
 def saga(workers: list[Worker], order_id: str) -> dict[str, Any] | None:
     """One saga as its owner shows it; None where there is none. Raises NotServed."""
-    return _of_the_owner(workers, f"sagas/{quote(order_id, safe='')}", "sagas")
+    return _of_the_owner(workers, f"sagas/{quote(order_id, safe='')}", "sagas", httpx.get)
 
 
-def history(workers: list[Worker], of: tuple[str, str], first: int, last: int) -> list[dict[str, Any]]:
+def history(workers: list[Worker], of: tuple[str, str], first: int, last: int, ask: Ask) -> list[dict[str, Any]]:
     """Rows of (aggregate type, id) that its worker has indexed, page by page. Raises NotServed."""
     path = f"/histories/{of[0]}/{quote(of[1], safe='')}"
     for worker in workers:
         rows: list[dict[str, Any]] = []
         next_: int | None = first
         try:
-            with httpx.Client(base_url=worker.url, timeout=REQUEST_TIMEOUT_S) as client:
-                while next_ is not None:
-                    answer = client.get(path, params={"from": next_, "to": last})
-                    if answer.status_code != 200:
-                        break
-                    page = answer.json()
-                    rows += page["items"]
-                    next_ = page["next"]
+            while next_ is not None:
+                asked = {"from": next_, "to": last}
+                answer = ask(f"{worker.url}{path}", params=asked, timeout=REQUEST_TIMEOUT_S)
+                if answer.status_code != 200:
+                    break
+                page = answer.json()
+                rows += page["items"]
+                next_ = page["next"]
         except httpx.TransportError:
             continue
         if next_ is None:
@@ -136,11 +138,11 @@ def history_sums(workers: list[Worker], aggregatetype: str) -> dict[int, Sum]:
     return found
 
 
-def _of_the_owner(workers: list[Worker], path: str, what: str) -> dict[str, Any] | None:
+def _of_the_owner(workers: list[Worker], path: str, what: str, ask: Ask) -> dict[str, Any] | None:
     answered = False
     for worker in workers:
         try:
-            answer = httpx.get(f"{worker.url}/{path}", timeout=REQUEST_TIMEOUT_S)
+            answer = ask(f"{worker.url}/{path}", timeout=REQUEST_TIMEOUT_S)
         except httpx.TransportError:
             continue
         if answer.status_code == 200:

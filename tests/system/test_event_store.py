@@ -12,8 +12,9 @@ from running_system import Running, order, wait_for
 
 from schemas.messages import WalletCredited
 from schemas.registry import Registry
-from tally.event_store import EventStore, WorkersIndex
+from tally.event_store import EventStore
 from tally.reading.reader import Reader, whole
+from tally.reading.workers_index import WorkersIndex
 from tally.settings import Settings
 
 # Enough for the first ones to be indexed while the last ones are written.
@@ -64,6 +65,7 @@ def test_over_a_seam_that_moves_each_read_ends_with_what_was_written_last(runnin
             assert len(types(wallets.read(customer))) == version
         index = WorkersIndex(given.kafka_bootstrap)
         wait_for(lambda: len(index.rows("wallets", customer, 1, EVENTS)) == EVENTS, 30, "all of it in the index")
+        index.close()
         assert len(types(wallets.read(customer))) == EVENTS
 
 

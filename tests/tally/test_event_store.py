@@ -61,6 +61,9 @@ class SomeIndex:
     def version(self, aggregatetype: str, aggregate_id: str) -> int:
         return self.versions.get((aggregatetype, aggregate_id), 0)
 
+    def close(self) -> None:
+        """Nothing to give back."""
+
     def put(self, message: Message) -> None:
         assert self.held is not None
         _, value, headers = encode_record(message, CODEC)
