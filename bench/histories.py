@@ -1,37 +1,50 @@
 """Histories: filling the index, reading one aggregate by it, and fsck of the same topic.
 
-Three shapes: one aggregate with 100,000 events, a thousand with 20 each, and many with ten each. Events are orders'
+Three shapes: one aggregate with 100,000 events, a thousand with 20 each, and many with ten each. Events are payments'
 smallest, so the rates are those of the machinery. Arguments: how many events in all (200,000 by default; 5,000,000 is
-the figure that we state).
+the figure that we state; with 10,120,000 a million aggregates have ten events each). Each history is read twice: from
+the index in this process, and over HTTP as the event store reads it of a worker.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from aiohttp import web
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from bench.servers import kafka
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, now
-from schemas.histories import message_of
+from schemas.histories import Row, message_of
 from schemas.messages import PaymentCaptured
 from schemas.records import encode_record
 from schemas.topics import EVENT_TOPICS, PARTITIONS, PAYMENTS_EVENTS, TOPICS
 from streams.histories.following import Follower
+from streams.histories.pages import add_histories
 from tally.fsck.running import Sources, fsck
+from tally.local.ports import free_ports
 from tally.reading.reader import Reader
+from tally.reading.workers import Worker
+from tally.reading.workers_index import WorkersIndex
 
 HOT_EVENTS, EVENTS_EACH, READS = 100_000, 10, 2_000
 HOT = "hot"
 TWENTIES, TWENTY = 1_000, 20
+OWNED = set(range(PARTITIONS))
 CODEC = AvroCodec()
+# Gives rows of (aggregate type, id) from one version to another.
+Read = Callable[[str, str, int, int], Iterable[Row]]
 VERSION_MAX = (1 << 63) - 1
 
 
@@ -83,7 +96,7 @@ def _produce(producer: Producer, subject: str, version: int) -> None:
 def _index(bootstrap: str, folder: Path, count: int) -> None:
     with Reader(bootstrap) as reader:
         ends = {n: reader.bounds((PAYMENTS_EVENTS, n))[1] for n in range(PARTITIONS)}
-    follower, begun = Follower(bootstrap, folder, lambda: set(range(PARTITIONS))), time.perf_counter()
+    follower, begun = Follower(bootstrap, folder, lambda: OWNED), time.perf_counter()
     follower.start()
     while not _reached(follower, ends):
         time.sleep(0.05)
@@ -92,9 +105,16 @@ def _index(bootstrap: str, folder: Path, count: int) -> None:
     events = sum(ends.values())
     print(f"index filled          {events / took:12,.0f} events/s   {bytes_ / events:6.0f} bytes an event", flush=True)
     others = _others(count)
-    _read("ten events of one of many", follower, [(f"p{(n * 7919) % others}", 1, VERSION_MAX) for n in range(READS)])
-    _read("20 events of one of 1,000", follower, [(f"t{n * 7 % TWENTIES}", 1, VERSION_MAX) for n in range(READS)])
-    _read("20 of the hot one's 100,000", follower, [(HOT, n * 49 + 1, n * 49 + 20) for n in range(READS)])
+    asked = {
+        f"ten events of one of {others:,}": [(f"p{(n * 7919) % others}", 1, VERSION_MAX) for n in range(READS)],
+        f"20 events of one of {TWENTIES:,}": [(f"t{n * 7 % TWENTIES}", 1, VERSION_MAX) for n in range(READS)],
+        f"20 of the hot one's {HOT_EVENTS:,}": [(HOT, n * 49 + 1, n * 49 + 20) for n in range(READS)],
+    }
+    assert follower.index is not None
+    with _over_http(follower) as read:
+        for name, each in asked.items():
+            _read(name, follower.index.read, each)
+            _read(f"{name}, over HTTP", read, each)
     follower.stop()
 
 
@@ -106,16 +126,36 @@ def _reached(follower: Follower, ends: dict[int, int]) -> bool:
     return all((0 if p is None else p.next_offset) >= ends[n] for n, p in positions.items())
 
 
-def _read(name: str, follower: Follower, asked: list[tuple[str, int, int]]) -> None:
-    index, times = follower.index, []
-    assert index is not None
+@contextmanager
+def _over_http(follower: Follower) -> Iterator[Read]:
+    """The index behind a port, as a worker serves it, and how it is read there."""
+    application, (port,) = web.Application(), free_ports(1)
+    add_histories(application, lambda: follower.index, lambda: OWNED)
+    runner, loop = web.AppRunner(application), asyncio.new_event_loop()
+    loop.run_until_complete(runner.setup())
+    loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", port).start())
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    index = WorkersIndex("", lambda _: [Worker(0, f"http://127.0.0.1:{port}", ())])
+    try:
+        yield index.rows
+    finally:
+        index.close()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.run_until_complete(runner.cleanup())
+        loop.close()
+
+
+def _read(name: str, read: Read, asked: list[tuple[str, int, int]]) -> None:
+    times = []
     for subject, first, last in asked:
         begun = time.perf_counter()
-        for row in index.read("payments", subject, first, last):
+        for row in read("payments", subject, first, last):
             message_of(row, CODEC)
         times.append((time.perf_counter() - begun) * 1_000)
     times.sort()
-    print(f"{name:27} p50 {statistics.median(times):7.2f} ms   p99 {times[int(len(times) * 0.99)]:7.2f} ms", flush=True)
+    print(f"{name:42} p50 {statistics.median(times):7.2f} ms   p99 {times[int(len(times) * 0.99)]:7.2f} ms", flush=True)
 
 
 def _prove(bootstrap: str) -> None:
