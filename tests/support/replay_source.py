@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -98,3 +99,13 @@ def event(subject: str, version: int, body: Any) -> Message:
 def make_topic(kafka: str, name: str, partitions: int = PARTITIONS, **config: str) -> None:
     admin = AdminClient({"bootstrap.servers": kafka})
     admin.create_topics([NewTopic(name, partitions, 1, config=config)])[name].result(30)
+
+
+def drop_topic(kafka: str, name: str) -> None:
+    """Gone when this returns: the broker tells of it a moment after the controller has dropped it."""
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.delete_topics([name])[name].result(30)
+    looks = iter(range(200))
+    while name in admin.list_topics(timeout=10).topics:
+        threading.Event().wait(0.05)
+        assert next(looks, None) is not None

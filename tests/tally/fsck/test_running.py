@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -136,6 +137,12 @@ def drop(admin: AdminClient) -> None:
     admin.delete_topics(["customers.events"])["customers.events"].result(30)
 
 
+def partitions(admin: AdminClient, topic: str) -> int:
+    """How many the broker tells of; 0 where it knows no such topic."""
+    found = admin.list_topics(timeout=10).topics.get(topic)
+    return 0 if found is None or found.error is not None else len(found.partitions)
+
+
 def test_faults_of_topics_and_records_end_with_exit_code_5(broker: str) -> None:
     assert json.loads(run(broker).stdout)["ok"]
     admin = AdminClient({"bootstrap.servers": broker})
@@ -151,6 +158,11 @@ def test_faults_of_topics_and_records_end_with_exit_code_5(broker: str) -> None:
     ]
     for plant in plants:
         plant(admin)
+    # The broker tells of a change a moment after the controller has made it.
+    looks = iter(range(200))
+    while (partitions(admin, "wallets.events"), partitions(admin, "customers.events")) != (2, 0):
+        threading.Event().wait(0.05)
+        assert next(looks, None) is not None
     result = run(broker)
     document: dict[str, Any] = json.loads(result.stdout)
     assert (result.exit_code, document["ok"]) == (5, False)

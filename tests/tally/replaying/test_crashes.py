@@ -14,8 +14,7 @@ from typing import Any
 
 import fastavro
 import pytest
-from confluent_kafka.admin import AdminClient
-from replay_source import BODIES, ORDERS, Source, make_topic
+from replay_source import BODIES, ORDERS, Source, drop_topic, make_topic
 
 from tally.replaying.topics import ORIGIN_HEADER
 
@@ -177,8 +176,7 @@ def test_a_source_that_is_gone_or_was_made_anew_is_not_gone_on_with(source: Sour
     source.document("pause", id_)
     process.communicate(timeout=30)
     copied = of_topic(source, copy)
-    admin = AdminClient({"bootstrap.servers": source.kafka})
-    admin.delete_topics([source.topic])[source.topic].result(30)
+    drop_topic(source.kafka, source.topic)
     gone = source.run("run", "--resume", id_)
     assert (gone.exit_code, f"no topic {source.topic}" in gone.stderr) == (3, True), gone.output
     # As many records and more stand there again, so that no offset tells that they are others.
