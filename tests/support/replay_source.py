@@ -19,9 +19,10 @@ from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message
 from schemas.messages import OrderConfirmed, OrderCreated, OrderLine, OrderShipped, wire_type
 from schemas.records import decode_record, encode_record
-from schemas.topics import AUDIT_TRAIL
+from schemas.topics import AUDIT_TRAIL, REPLAYS
 from tally.cli.__main__ import app
 from tally.reading.reader import Reader, Record, whole
+from tally.replaying.standing import WISH
 
 CODEC = AvroCodec()
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -60,6 +61,12 @@ class Source:
     def write_raw(self, value: bytes, partition: int = 0, headers: list[tuple[str, bytes]] | None = None) -> None:
         producer = Producer({"bootstrap.servers": self.kafka})
         producer.produce(self.topic, value, b"raw", partition, headers=headers or [])
+        assert producer.flush(20) == 0
+
+    def wish(self, id_: str, value: bytes) -> None:
+        """Bytes where a running replay hears what others wish of it."""
+        producer = Producer({"bootstrap.servers": self.kafka, "partitioner": "murmur2_random"})
+        producer.produce(REPLAYS, value, f"{id_}{WISH}".encode())
         assert producer.flush(20) == 0
 
     def another(self) -> str:

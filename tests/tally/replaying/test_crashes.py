@@ -143,6 +143,7 @@ def test_a_pause_from_elsewhere_ends_the_process_and_a_cut_file_is_not_gone_on_w
     assert source.run("forget", id_).exit_code == 2
     again = source.run("run", source.topic, "--id", id_)
     assert (again.exit_code, "there is such a replay, RUNNING" in again.stderr) == (2, True)
+    source.wish(id_, b"a wish that nobody can read")
     paused = source.document("pause", id_, "--reason", "too much at noon")
     process.communicate(timeout=30)
     assert (paused["state"], process.returncode) == ("PAUSED", 130)
