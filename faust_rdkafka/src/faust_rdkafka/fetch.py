@@ -6,13 +6,15 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import confluent_kafka
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 from faust.types import TP
 
 from .assigning import Assignment, Listener
+from .errors import is_fatal
 from .gathered import Gathered, by_partition, decoded, size_of
 from .intake import Intake
 from .options import Options
@@ -27,8 +29,15 @@ _BUSY_S = 0.002  # while the loop works: gather in larger grabs instead of one w
 class Fetcher:
     """Started once; `start` to `metadata` are for the event loop, the rest happens in the thread."""
 
-    def __init__(self, config: dict[str, Any], options: Options, listener: Listener, stats: Stats) -> None:
-        self._config = config
+    def __init__(
+        self,
+        config: dict[str, Any],
+        options: Options,
+        listener: Listener,
+        stats: Stats,
+        make_consumer: Callable[..., Any] = confluent_kafka.Consumer,
+    ) -> None:
+        self._config, self._make_consumer = config, make_consumer
         self._listener = listener
         self._stats = stats
         self._intake = Intake(options)
@@ -50,7 +59,7 @@ class Fetcher:
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = self._assignment.loop = loop
-        self._consumer = confluent_kafka.Consumer(self._config, logger=log)
+        self._consumer = self._make_consumer(self._config, logger=log)
         self._thread = threading.Thread(target=self._run, name="rdkafka-fetch", daemon=True)
         self._thread.start()
 
@@ -134,9 +143,12 @@ class Fetcher:
             messages += self._consumer.consume(room - 1, 0 if intake.hungry else _BUSY_S)
         if intake.epoch != epoch:
             # A rebalance came in the middle: these may be of either assignment, read them again.
+            _raise_fatal(messages)
             self._assignment.read_again(self._consumer)
             return
-        if not intake.dropping:
+        if intake.dropping:
+            _raise_fatal(messages)
+        else:
             self._keep(messages)
             self._hand_over()
         self._stats.fetch_s += time.perf_counter() - began
@@ -169,3 +181,11 @@ class Fetcher:
     def _hand_over(self) -> None:
         if self._intake.is_awaited():
             self._loop.call_soon_threadsafe(self._listener.wake)
+
+
+def _raise_fatal(messages: list[Message]) -> None:
+    """Of what is thrown away: librdkafka says once that it cannot go on, and from then on nothing."""
+    for message in messages:
+        error = message.error()
+        if error is not None and is_fatal(error):
+            raise KafkaException(error)
