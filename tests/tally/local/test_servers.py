@@ -21,7 +21,7 @@ from tally.endpoints import is_alive
 from tally.local.data_directory import DataDirectory
 from tally.local.errors import AlreadyRuns, ServerFailed
 from tally.local.jars import Lock
-from tally.local.kafka import Kafka, archive
+from tally.local.kafka import FENCED, Kafka, archive
 from tally.local.ports import free_ports
 from tally.local.postgres import Postgres
 from tally.local.servers import LocalServers
@@ -189,6 +189,21 @@ def launched(server: Postgres) -> bool:
     except ServerFailed:
         return False
     return True
+
+
+def test_a_killed_broker_is_fenced_before_it_comes_back_and_not_while_it_does(folder: Path) -> None:
+    """Else transactions that were being committed are called complete without a marker, and readers wait for ever."""
+    kafka = Kafka(folder)
+    kafka.start()
+    kafka.stop()
+    kafka.start()
+    assert FENCED not in kafka.log.read_bytes(), "there is nothing to fence after a stop"
+    kafka.kill()
+    kafka.start()
+    fenced = kafka.log.read_bytes().split(FENCED)
+    kafka.stop()
+    assert len(fenced) == 2
+    assert b"Starting broker" in fenced[1], "by the controller alone, before the broker starts"
 
 
 def test_a_lock_file_with_the_number_of_another_program_does_not_stop_postgresql(folder: Path) -> None:
