@@ -19,7 +19,7 @@ import time
 import uuid
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -138,18 +138,39 @@ def _worker(bootstrap: str, folder: str) -> None:
     app.agent(app.topic(ORDERS_EVENTS, schema=BatchSchema(decode, headers=True)))(follow)
 
     @app.on_partitions_restored
-    def begin(_: set[int]) -> None:
-        app.loop.create_task(_watch(app, rebuilds, time.monotonic(), _cpu_s()))
+    def begin(owned: set[int]) -> None:
+        if owned != set(range(PARTITIONS)):
+            _give_up(f"this process was given the partitions {sorted(owned)} alone")
+        app.loop.create_task(_measured(app, rebuilds, time.monotonic(), _cpu_s()))
+
+    @app.on_partitions_dropped
+    def lost(dropped: set[int]) -> None:
+        _give_up(f"this process lost the partitions {sorted(dropped)} before the build was done")
 
     raise SystemExit(asyncio.run(run(app)))
+
+
+def _give_up(why: str) -> NoReturn:
+    """There is nothing to measure: says so and ends the process at once."""
+    print(why, file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+async def _measured(app: App, rebuilds: Rebuilds, began_s: float, cpu_s: float) -> None:
+    try:
+        await _watch(app, rebuilds, began_s, cpu_s)
+    except Exception as error:
+        # A task's exception would be told to nobody while the app runs.
+        _give_up(f"the build is not what it should be: {error!r}")
 
 
 async def _watch(app: App, rebuilds: Rebuilds, began_s: float, cpu_s: float) -> None:
     build = rebuilds.build("orders")
     assert build is not None
-    while not all(row["in_step"] for row in rebuilds.status()):  # noqa: ASYNC110  nothing signals it
+    rows: list[Any] = []
+    while len(rows) < PARTITIONS or not all(row["in_step"] for row in rows):
         await asyncio.sleep(LOOK_EVERY_S)
-    rows = list(rebuilds.status())
+        rows = list(rebuilds.status())
     figures = {
         "seconds": time.monotonic() - began_s,
         "cpu_s": _cpu_s() - cpu_s,

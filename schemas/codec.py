@@ -12,6 +12,7 @@ from schemas.errors import Undecodable, Unencodable
 from schemas.interpreted import interpreted_reader, interpreted_writer
 from schemas.messages import MESSAGES
 from schemas.upcasting import UPCASTERS, Upcasters, steps_from
+from schemas.varints import PREFIX_BYTES
 
 _PREFIX = struct.Struct(">bI")
 
@@ -51,7 +52,8 @@ class AvroCodec:
         self._by_id: dict[int, tuple[type, Entry]] = {}
         self._newest: dict[type, Entry] = {}
         self._writers: dict[type, generated.Write] = {}
-        self._readers: dict[int, generated.Read] = {}
+        # By prefix, so that what has been read before is found without looking into it.
+        self._readers: dict[bytes, generated.Read] = {}
         for entry in load() if entries is None else entries:
             cls = by_name[entry.class_name]
             self._by_id[entry.id] = cls, entry
@@ -72,16 +74,13 @@ class AvroCodec:
         """See `Codec.decode`."""
         if payload is None:
             raise Undecodable("the record has no value")
-        if len(payload) < _PREFIX.size or payload[0] != 0:
-            raise Undecodable("the value does not begin with the Confluent prefix")
-        schema_id = _PREFIX.unpack_from(payload)[1]
-        read = self._readers.get(schema_id) or self._make_reader(schema_id)
+        read = self._readers.get(payload[:PREFIX_BYTES]) or self._make_reader(payload[:PREFIX_BYTES])
         try:
             return read(payload)
         except Exception as wrong:
             # Whatever a reader makes of foreign bytes (EOFError, IndexError, UnicodeDecodeError, OverflowError,
             # MemoryError of a huge length ...): they cannot be read, and that is all there is to say.
-            raise Undecodable(f"schema id {schema_id}: {type(wrong).__name__}: {wrong}") from wrong
+            raise Undecodable(f"schema id {_schema_id(payload)}: {type(wrong).__name__}: {wrong}") from wrong
 
     def _make_writer(self, cls: type) -> generated.Write:
         entry = self._newest.get(cls)
@@ -98,7 +97,8 @@ class AvroCodec:
         self._writers[cls] = made = made or interpreted_writer(cls, entry.schema, prefix)
         return made
 
-    def _make_reader(self, schema_id: int) -> generated.Read:
+    def _make_reader(self, prefix: bytes) -> generated.Read:
+        schema_id = _schema_id(prefix)
         cls, entry = self._by_id.get(schema_id) or self._found(schema_id)
         steps = steps_from(self._upcasters, entry.subject, entry.version, self._newest[cls].version)
         made = None
@@ -107,7 +107,7 @@ class AvroCodec:
                 made = generated.reader(cls, entry.schema)
             except generated.Uncovered:
                 pass
-        self._readers[schema_id] = made = made or interpreted_reader(cls, entry.schema, steps)
+        self._readers[prefix] = made = made or interpreted_reader(cls, entry.schema, steps)
         return made
 
     def _found(self, schema_id: int) -> tuple[type, Entry]:
@@ -120,3 +120,10 @@ class AvroCodec:
         cls = self._subjects[subject]
         # Newer than all that we have: no step of ours begins there.
         return cls, Entry(subject, self._newest[cls].version + 1, schema_id, "", "", schema)
+
+
+def _schema_id(payload: bytes) -> int:
+    if len(payload) < PREFIX_BYTES or payload[0] != 0:
+        raise Undecodable("the value does not begin with the Confluent prefix")
+    found: int = _PREFIX.unpack_from(payload)[1]
+    return found

@@ -101,3 +101,13 @@ def test_changes_replayed_on_the_committed_rows_give_the_new_ones(before: list, 
 def test_a_row_cannot_be_none() -> None:
     with pytest.raises(ValueError, match="deleted"):
         TablePartition(0)["k"] = None
+
+
+def test_staged_rows_count_for_the_commit_and_go_with_the_batch() -> None:
+    rows = TablePartition(0)
+    rows["a"] = 1
+    rows.stage([(b"b", b"2"), (b"c", b"3")], 1)
+    assert rows.changes() == [("a", 1)]
+    assert rows.added == 2
+    rows.roll_back()
+    assert (rows.changes(), rows.staged, rows.added) == ([], [], 0)

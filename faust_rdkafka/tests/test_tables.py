@@ -129,6 +129,40 @@ async def test_a_table_comes_and_goes_while_the_app_runs(broker: Any, running: A
         app.Table("late")
 
 
+@pytest.mark.parametrize("store", ["memory://", "rocksdb://"])
+async def test_staged_rows_are_committed_as_they_are_and_seen_after_that(
+    broker: Any, running: Any, tmp_path: Path, store: str
+) -> None:
+    source = broker.topic("src")
+    app = make_app(broker, broker.name("app"), tmp_path, store)
+    table = app.Table("counts")
+    counting(app, source, table)
+    told, staged = [], []
+    app.on_commit(lambda name, number, keys: told.append((number, sorted(keys))))
+
+    async def tick() -> None:
+        if staged:
+            table.stage(*staged.pop())
+
+    app.batch_timer(3_600)(tick)
+    async with running(app):
+        broker.send(source, ("a", 1))
+        await eventually(lambda: table.read("a") == 1)
+        home = next(number for number in table.partitions_owned() if "a" in table.committed(number))
+        assert table.committed_bytes(home, [b"a", b"b"]) == [b"1", None]
+        told.clear()
+        staged.append((home, [(b"a", b"5"), (b"b", b"6")], 1))
+        app.hasten(tick)
+        await eventually(lambda: told == [(home, ["a", "b"])])
+        assert table.committed_bytes(home, [b"a", b"b"]) == [b"5", b"6"]
+        assert (table.read("a"), table.read("b"), len(table.committed(home))) == (5, 6, 2)
+        logged = broker.table_of_bytes(table.changelog_topic_name)
+        assert logged == {(home, b"a"): b"5", (home, b"b"): b"6"}
+        broker.send(source, ("a", 2))
+        await eventually(lambda: table.read("a") == 7)
+        assert (await table.checksum(home)).rows == 2
+
+
 async def test_a_hastened_timer_is_due_at_once(broker: Any, running: Any, tmp_path: Path) -> None:
     app = make_app(broker, broker.name("app"), tmp_path)
     counting(app, broker.topic("src"), app.Table("counts"))

@@ -2,8 +2,8 @@
 
 The path of a build:
 1. `table-versions` asks for a version: the table is taken in, empty, with a changelog of its own;
-2. behind: pieces of the input topic are folded between two batches, in fenced transactions that hold the rows and how
-   far they reach (a row of the table `rebuilds`), so that a crash or a new owner goes on where the last commit stood;
+2. behind: pieces of the input topic are folded in a thread and committed between two batches, fenced, with how far
+   they reach (a row of the table `rebuilds`), so that a crash or a new owner goes on where the last commit stood;
 3. in step: once a partition has folded all that the served version has, each batch folds both, in one transaction;
 4. promoted: between two batches the new version takes the served one's place; or discarded: it goes.
 What folds is new code in the live worker, so whatever it raises is a fault of the build and of nothing else.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import structlog
@@ -24,7 +25,7 @@ from schemas.envelope import Message
 from schemas.table_versions import Versions
 from streams.read_models.table_of_tables import ReadModel, read_model
 from streams.rebuilds.builds import Build, NotHere
-from streams.rebuilds.folding import Folded, fold
+from streams.rebuilds.folding import Folded
 from streams.rebuilds.inputs import Decode, Inputs
 
 TABLE = "rebuilds"
@@ -204,29 +205,30 @@ class Rebuilds:
             build.close_inputs()
             return
         if build.inputs is None or build.inputs.ended:
-            starts = {partition: self._row(build, partition)["next_offset"] for partition in behind}
-            build.inputs = self._inputs(build.model.topic, starts)
-        piece = build.inputs.take()
-        for partition, run in (piece or {}).items():
+            build.inputs = self._inputs(build, behind)
+        inputs = build.inputs
+        for partition, run in (inputs.take() or {}).items():
             live = self._live(build, partition)
             if live is None or build.in_step.get(partition, True):
                 continue
-            folded = fold(build.model, build.table.partition(partition), run.before(live))
+            folded = build.fold(partition, run.before(live)) if run.values else run.folded
+            if run.rows:
+                build.table.stage(partition, run.rows, run.added)
             reached = min(run.next_offset, live)
             self._note(build, partition, folded, reached)
             build.in_step[partition], build.since[partition] = reached >= live, reached
+            if reached >= live:
+                inputs.leave(partition)
             # Queries are answered in between; partitions may be taken away then.
             await asyncio.sleep(0)
-        if build.inputs is not None and build.inputs.more:
+        if inputs.more:
             self._app.hasten(self._tick)
 
-    def _inputs(self, topic: str, starts: dict[int, int]) -> Inputs:
-        loop = asyncio.get_running_loop()
-
-        def told() -> None:
-            loop.call_soon_threadsafe(self._app.hasten, self._tick)
-
-        return Inputs(self._app.transport.client_config(), topic, starts, self._decode, told)
+    def _inputs(self, build: Build, partitions: list[int]) -> Inputs:
+        starts = {partition: self._row(build, partition)["next_offset"] for partition in partitions}
+        places = build.places(starts, partial(self._live, build))
+        told = partial(asyncio.get_running_loop().call_soon_threadsafe, self._app.hasten, self._tick)
+        return Inputs(self._app.transport.client_config(), build.model, places, self._decode, told)
 
     # -- in step: in the agents' batches
 
@@ -234,7 +236,7 @@ class Rebuilds:
         """Folds what a read model's agent has just had; nothing where no version is in step."""
         build = self._builds.get(name)
         if build is not None and build.in_step.get(batch.partition):
-            folded = fold(build.model, build.table.partition(batch.partition), batch.values)
+            folded = build.fold(batch.partition, batch.values)
             self._note(build, batch.partition, folded, batch.raw(len(batch) - 1).offset + 1)
 
     def redriven(self, name: str, record: RawRecord, message: Message) -> None:
@@ -243,7 +245,10 @@ class Rebuilds:
         if build is not None and record.partition in build.in_step:
             reached = self._row(build, record.partition)["next_offset"]
             if record.offset < reached:
-                folded = fold(build.model, build.table.partition(record.partition), [message])
+                if not build.in_step[record.partition]:
+                    # What was folded ahead of this has the row without it.
+                    build.close_inputs()
+                folded = build.fold(record.partition, [message])
                 self._note(build, record.partition, folded, reached)
 
     def _row(self, build: Build, partition: int) -> Row:

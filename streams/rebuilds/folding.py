@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -44,13 +44,31 @@ class Folded:
         line = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
         self.last_fault = line[:FAULT_CHARS_MAX]
 
+    def refuse(self, key: str) -> None:
+        """Counts a row that no changelog could hold."""
+        self.fault(f"the row of {key!r} is no JSON")
 
-def fold(model: ReadModel, rows: Rows, messages: Iterable[Any]) -> Folded:
+
+class Checked:
+    """Rows of the live batch: one that no changelog could hold raises TypeError when it is set, for the commit could not
+    encode it, which would end the process, and again at each start."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self.prepare, self.get = rows.prepare, rows.get
+
+    def __setitem__(self, key: Any, row: Row) -> None:
+        orjson.dumps(row)
+        self._rows[key] = row
+
+
+def fold(model: ReadModel, rows: Rows, messages: Sequence[Any], folded: Folded | None = None) -> Folded:
     """Folds messages, or the Undecodable that stands in for one, each row's in order; each row is read and written once.
 
-    Whatever the model raises is counted: the code is new, and the batch that it runs in is the live one's.
+    Whatever the model raises is counted, as is a row that `rows` refuses (TypeError, ValueError): the code is new, and
+    the process that it runs in is the live one. Counts go into `folded` where it is given.
     """
-    folded = Folded()
+    folded = Folded() if folded is None else folded
     by_key = _by_key(model, messages, folded)
     with suppress(Exception):
         # A key that cannot be one is met again below.
@@ -69,20 +87,19 @@ def fold(model: ReadModel, rows: Rows, messages: Iterable[Any]) -> Folded:
             else:
                 if after is not None:
                     row = changed[key] = after
-    if not _is_writable(changed):
-        for key in [key for key, row in changed.items() if not _is_writable({key: row})]:
-            del changed[key]
-            folded.fault(f"the row of {key!r} is no JSON")
     for key, row in changed.items():
-        rows[key] = row
+        try:
+            rows[key] = row
+        except (TypeError, ValueError):
+            folded.refuse(key)
     return folded
 
 
-def _by_key(model: ReadModel, messages: Iterable[Any], folded: Folded) -> dict[str, list[Message]]:
+def _by_key(model: ReadModel, messages: Sequence[Any], folded: Folded) -> dict[str, list[Message]]:
     key_of = model.key
     by_key: dict[str, list[Message]] = {}
+    folded.events += len(messages)
     for message in messages:
-        folded.events += 1
         try:
             if isinstance(message, Undecodable):
                 raise message
@@ -94,12 +111,3 @@ def _by_key(model: ReadModel, messages: Iterable[Any], folded: Folded) -> dict[s
         except Exception as error:
             folded.fault(error)
     return by_key
-
-
-def _is_writable(rows: dict[str, Row]) -> bool:
-    """What the commit could not encode would end the process, and again at each start."""
-    try:
-        orjson.dumps(rows)
-    except (TypeError, ValueError):
-        return False
-    return True

@@ -68,7 +68,7 @@ class Commits:
 
     def has_work(self) -> bool:
         """Whether something was sent or written since the last commit."""
-        return bool(self._app.producer.of_batch) or any(changed for _, _, changed in self._changed())
+        return bool(self._app.producer.of_batch) or any(changed or rows.staged for _, rows, changed in self._changed())
 
     def begin_record(self) -> Mark:
         """From here on one record can be undone alone."""
@@ -151,14 +151,17 @@ class Commits:
         stores.write(content.records[content.changelog_at :], content.changelog_offsets)
 
     def _committed(self, changed: Changed, content: Content) -> None:
+        touched = [
+            [*(key for key, _ in changes), *(table.key_codec.loads(key) for key, _ in rows.staged)]
+            for table, rows, changes in changed
+        ]
         for table, rows, _ in changed:
             rows.committed_now()
             last = content.changelog_offsets.get((table.changelog_topic_name, rows.number))
             if last is not None:
                 rows.changelog_offset = last
-        for table, rows, changes in changed:
-            if changes:
-                keys = [key for key, _ in changes]
+        for (table, rows, _), keys in zip(changed, touched, strict=True):
+            if keys:
                 for hook in self.hooks:
                     hook(table.name, rows.number, keys)
 
@@ -167,7 +170,7 @@ class Commits:
             (table, rows, rows.changes())
             for table in self._app.tables.values()
             for rows in table.owned().values()
-            if rows.undo
+            if rows.undo or rows.staged
         ]
 
     def _all_rows(self) -> Iterator[TablePartition]:
@@ -181,3 +184,5 @@ def _changelog_records(changed: Changed) -> Iterator[Outgoing]:
         keys, values = table.key_codec.dumps, table.value_codec.dumps
         for key, value in changes:
             yield topic, keys(key), None if value is None else values(value), number, None, 0
+        for key, value in rows.staged:
+            yield topic, key, value, number, None, 0

@@ -118,6 +118,27 @@ class Table(faust.Table):
         keys, values = self.key_codec.dumps, self.value_codec.dumps
         return iter(sorted((keys(key), values(row)) for key, row in self._committed[number].items()))
 
+    def committed_bytes(self, number: int, keys: list[bytes]) -> list[bytes | None]:
+        """Committed rows as the changelog has them, None where there is none; KeyError when the partition is not owned.
+        May be called in another thread."""
+        database = self._partitions[number].database
+        if database is not None:
+            return database.get_many(keys)
+        rows, loads, dumps = self._committed[number], self.key_codec.loads, self.value_codec.dumps
+        found = [rows.get(loads(key)) for key in keys]
+        return [None if row is None else dumps(row) for row in found]
+
+    def stage(self, number: int, pairs: list[tuple[bytes, bytes]], added: int) -> None:
+        """Rows as the changelog has them, `added` of them new, for the running batch's transaction: a fifth of the time
+        that setting them takes. In a store they are seen once it has committed, so the batch touches none of them."""
+        partition = self._partitions[number]
+        if partition.database is not None:
+            partition.stage(pairs, added)
+            return
+        keys, values = self.key_codec.loads, self.value_codec.loads
+        for key, value in pairs:
+            partition[keys(key)] = values(value)
+
     async def checksum(self, number: int) -> Checksum:
         """Of an owned partition's committed rows, in a thread of its own; KeyError when the partition is not owned."""
         view, partition = self._committed[number], self._partitions[number]

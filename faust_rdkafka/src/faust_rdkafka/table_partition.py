@@ -17,9 +17,10 @@ class TablePartition(MutableMapping[Any, Any]):
     The first touch of a key in a batch keeps its old value in `undo`. That makes `undo` three things at once: the set
     of dirty keys, the way back when the batch fails, and the committed values of all that the batch has changed.
     `savepoint` is the same for one record of a batch that is rerun record by record.
+    `staged` are rows as the changelog has them, which the commit writes and no batch sees before.
     """
 
-    __slots__ = ("number", "rows", "undo", "savepoint", "changelog_offset", "added")
+    __slots__ = ("number", "rows", "undo", "savepoint", "changelog_offset", "added", "staged", "_staged_added")
 
     def __init__(self, number: int, rows: MemoryRows | RocksRows | None = None) -> None:
         self.number = number
@@ -27,7 +28,9 @@ class TablePartition(MutableMapping[Any, Any]):
         self.undo: dict[Any, Any] = {}
         self.savepoint: dict[Any, Any] | None = None
         self.changelog_offset = -1
-        self.added = 0  # by how many rows `changes` differs from the committed ones
+        self.added = 0  # by how many rows `changes` and `staged` differ from the committed ones
+        self.staged: list[tuple[bytes, bytes]] = []
+        self._staged_added = 0
 
     @property
     def database(self) -> Database | None:
@@ -114,11 +117,16 @@ class TablePartition(MutableMapping[Any, Any]):
         self.changelog_offset = max(self.changelog_offset, offset)
         self.rows.forget_order()
 
+    def stage(self, pairs: list[tuple[bytes, bytes]], added: int) -> None:
+        """For a persistent store: rows of the running batch's transaction, `added` of them new."""
+        self.staged += pairs
+        self._staged_added += added
+
     def changes(self) -> list[tuple[Any, Any]]:
         """(key, value) of what differs from the committed rows; a value of None: deleted. `added` is known then."""
         rows = self.rows
         changed = []
-        self.added = 0
+        self.added = self._staged_added
         for key, old in self.undo.items():
             new = rows.get(key, ABSENT)
             if new is old:
@@ -138,6 +146,7 @@ class TablePartition(MutableMapping[Any, Any]):
         self.rows.settle(self.undo)
         self.undo.clear()
         self.savepoint = None
+        self._unstage()
 
     def begin_record(self) -> None:
         self.savepoint = {}
@@ -164,6 +173,12 @@ class TablePartition(MutableMapping[Any, Any]):
     def committed_now(self) -> None:
         self.rows.settle(self.undo)
         self.undo.clear()
+        if self.staged:
+            self.rows.forget()
+            self._unstage()
+
+    def _unstage(self) -> None:
+        self.staged, self._staged_added = [], 0
 
     def close(self) -> None:
         """Let go of the store's files; the rows cannot be read any more if they lie there."""

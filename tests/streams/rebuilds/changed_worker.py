@@ -1,7 +1,8 @@
 """A worker that knows new folds: of `orders` (it counts lines) and of `stock`, from version 2 on. `changed_worker.py INDEX PORT`.
 
-The fold of `stock` kills its process, once, at the first event of the SKU `bomb`; that of `orders` fails on orders of
-the customer `unforeseen`, and gives a row that is no JSON for those of `unwritable`.
+The fold of `stock` kills its process, once, at the first event of the SKU `bomb`, and waits at those of SKUs `gate…` for
+as long as nobody opens the FIFO `gate` to write, where there is one; that of `orders` fails on orders of the customer
+`unforeseen`, and gives a row that is no JSON for those of `unwritable`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tally import logs
 from tally.settings import Settings
 
 EXPLODED = Path(os.environ["TALLY_DATA_DIR"]) / "exploded"
+GATE = Path(os.environ["TALLY_DATA_DIR"]) / "gate"
 
 
 def count_lines(row: Row | None, event: Message) -> Row | None:
@@ -35,7 +37,9 @@ def count_lines(row: Row | None, event: Message) -> Row | None:
 
 
 def explode(row: Row | None, event: Message) -> Row | None:
-    """The fold of stock, but for the bomb."""
+    """The fold of stock, but for the bomb and the gate."""
+    if event.envelope.subject.startswith("gate") and GATE.exists():
+        GATE.open("rb").close()
     if event.envelope.subject == "bomb" and not EXPLODED.exists():
         EXPLODED.touch()
         os.kill(os.getpid(), signal.SIGKILL)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -17,7 +19,9 @@ from typer.testing import CliRunner
 
 from schemas.envelope import Envelope, Message, new_id, now
 from schemas.messages import OrderCancelled, OrderCreated, OrderLine, StockReceived, wire_type
-from schemas.topics import AUDIT_TRAIL, INVENTORY_EVENTS, ORDERS_EVENTS
+from schemas.partitioning import partition_of
+from schemas.topics import AUDIT_TRAIL, INVENTORY_EVENTS, ORDERS_EVENTS, PARTITIONS
+from streams.rebuilds.inputs import PIECE_BYTES_MAX
 from tally.cli.__main__ import app
 from tally.local.ports import free_ports
 
@@ -295,3 +299,57 @@ def test_two_workers_build_their_partitions_and_promote_together(
     assert {each["worker"] for each in compared["partitions"]} == {"worker-0", "worker-1"}
     verb("promote", "stock")
     assert {worker.get("/rebuilds").json()["served"]["stock"] for worker in (first, second)} == {version}
+
+
+def test_a_build_whose_partitions_go_to_another_worker_in_its_middle_goes_on_there(
+    start: Callable[..., Any],
+    verb: Callable[..., Any],
+    folder: Path,
+    log: Any,
+    events: Events,
+    until: Callable[..., Any],
+    unique: str,
+) -> None:
+    first = start().wait_alone()
+    # More bytes of each partition than a piece takes, then its gate, then more events of the same rows.
+    skus: dict[int, list[str]] = {number: [] for number in range(PARTITIONS)}
+    for n in range(400):
+        skus[partition_of(f"{unique}-{n}".encode(), PARTITIONS)].append(f"{unique}-{n}")
+    large = "x" * (PIECE_BYTES_MAX // 32)
+    for sku in itertools.chain(*(of[:40] for of in skus.values())):
+        events.append(INVENTORY_EVENTS, sku, StockReceived(1, large, 1, 0))
+    gates = {partition_of(f"gate-{unique}-{n}".encode(), PARTITIONS): f"gate-{unique}-{n}" for n in range(40)}
+    assert len(gates) == PARTITIONS
+    for sku in gates.values():
+        events.receive(sku, 1)
+    for sku in itertools.chain(*skus.values()):
+        events.receive(sku, 2)
+    log.flush()
+    for of in skus.values():
+        _row(first, "stock", of[-1], 1)
+        _row(first, "stock", of[0], 2)
+    os.mkfifo(folder / "gate")
+    verb("build", "stock")
+
+    def begun(worker: Any, partitions: int) -> bool:
+        rows = worker.get("/rebuilds").json().get("builds", []) if worker.is_up() else []
+        assert not any(row["in_step"] for row in rows)
+        return len(rows) == partitions and all(0 < row["next_offset"] < row["live_offset"] for row in rows)
+
+    until(lambda: begun(first, 4), "a part of each partition is committed")
+    second = start(1)
+    until(lambda: begun(first, 2) and begun(second, 2), "the second worker has two of them in mid-build")
+    first.kill()
+    until(lambda: begun(second, 4), "the second worker has all of them in mid-build")
+    with (folder / "gate").open("wb"):
+        until(lambda: all(row["in_step"] for row in second.get("/rebuilds").json()["builds"]), "all are in step")
+    (folder / "gate").unlink()
+    rows = second.get("/rebuilds").json()["builds"]
+    written = sum(1 for _ in log.read(INVENTORY_EVENTS))
+    assert (len(rows), sum(row["events"] for row in rows), sum(row["faults"] for row in rows)) == (4, written, 0)
+    # Fails where a row differs.
+    compared = verb("diff", "stock")
+    assert sum(each["built"] for each in compared["partitions"]) == sum(
+        each["served"] for each in compared["partitions"]
+    )
+    verb("discard", "stock")

@@ -12,7 +12,7 @@ from schemas.topics import INVENTORY_EVENTS
 from streams.read_models import stock
 from streams.read_models.history import Row
 from streams.read_models.table_of_tables import READ_MODELS, ReadModel, read_model
-from streams.rebuilds.folding import Folded, fold
+from streams.rebuilds.folding import Checked, Folded, fold
 
 STOCK = read_model("stock")
 
@@ -47,6 +47,13 @@ def test_a_row_of_many_events_is_written_once_and_repeats_change_nothing() -> No
     assert sorted(rows.written) == ["a", "b"]
 
 
+def test_counts_go_on_from_those_that_are_given() -> None:
+    rows, folded = Counted(), Folded()
+    for version in (1, 2, 4):
+        fold(STOCK, rows, [_received("a", version)], folded)
+    assert (folded.events, folded.faults) == (3, 1)
+
+
 def test_what_cannot_be_read_or_folded_is_counted_and_the_others_go_on() -> None:
     rows = Counted()
     found = fold(STOCK, rows, [Undecodable("no prefix"), _received("a", 2), _received("b", 1)])
@@ -61,8 +68,8 @@ def test_a_row_that_no_changelog_could_hold_is_a_fault_of_that_row() -> None:
         found = stock.evolve(row, event)
         return {**(found or {}), "seen": {1, 2}} if event.envelope.subject == "a" else found
 
-    rows = Counted()
-    found = fold(ReadModel("stock", INVENTORY_EVENTS, stock.key, evolve), rows, [_received("a", 1), _received("b", 1)])
+    rows, model = Counted(), ReadModel("stock", INVENTORY_EVENTS, stock.key, evolve)
+    found = fold(model, Checked(rows), [_received("a", 1), _received("b", 1)])
     assert (found.faults, list(rows)) == (1, ["b"])
 
 

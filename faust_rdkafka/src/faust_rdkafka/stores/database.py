@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -96,6 +97,8 @@ class Database:
             raise StoreFailed(f"{folder} could not be made: {error}") from error
         self.note = Note()
         self._closed = False
+        # rocksdict refuses to close while another thread reads.
+        self._reading = threading.Lock()
         self._database: Any = None
         try:
             self._open_or_wipe()
@@ -110,9 +113,11 @@ class Database:
             raise self._report(error) from error
 
     def get_many(self, keys: list[bytes]) -> list[bytes | None]:
-        """What `get` gives for each; other threads run meanwhile, as they do not at single reads."""
+        """What `get` gives for each; other threads run meanwhile, as they do not at single reads. In any thread; KeyError
+        once it is closed."""
         try:
-            found: list[bytes | None] = self._database.get([_ROW + key for key in keys])
+            with self._reading:
+                found: list[bytes | None] = self._database.get([_ROW + key for key in keys])
         except Exception as error:
             raise self._report(error) from error
         return found
@@ -181,14 +186,16 @@ class Database:
 
     def wipe(self, why: str) -> None:
         log.warning("table store %s is wiped and will be restored: %s", self.folder, why)
-        self._database.close()
-        self._clear()
-        self._database = self._try_open()
+        with self._reading:
+            self._database.close()
+            self._clear()
+            self._database = self._try_open()
         self.note = Note()
 
     def close(self) -> None:
         self._closed = True
-        self._database.close()
+        with self._reading:
+            self._database.close()
         os.close(self._lock)
 
     def _open_or_wipe(self) -> None:
