@@ -31,7 +31,7 @@ from producers.errors import HistoryBroken
 from producers.orders.aggregate import ORDERS
 from producers.payments.aggregate import payment_aggregate
 from producers.store.connections import Pool, PoolSize, open_pool
-from producers.store.deciding import Aggregate, Loaded, append_of
+from producers.store.deciding import Aggregate, Loaded, append_after, fold
 from producers.store.port import Append, Head
 from producers.store.postgres import PostgresEventStore
 from producers.wallets.aggregate import WALLETS
@@ -59,8 +59,8 @@ AGGREGATE_BY_TYPE: dict[str, Callable[[str], Aggregate[Any]]] = {
     "wallets": lambda _: WALLETS,
 }
 POOL = PoolSize(0, 16)
-# Heads of aggregates that were appended to last; a few hundred bytes each.
-HEADS_KEPT_MAX = 1_000
+# Aggregates that were appended to last, with their state; about a kilobyte each.
+KEPT_MAX = 1_000
 
 # How long a history waits for an index that is a moment behind, and between two looks.
 BEHIND_WAIT_S, PAUSE_S = 1.0, 0.05
@@ -129,7 +129,7 @@ class EventStore:
         self._type, self._bootstrap, self._pool = aggregatetype, bootstrap, pool
         self._codec, self._index = codec or AvroCodec(), index or WorkersIndex(bootstrap)
         self._gate = None if pool is None else PostgresEventStore(pool, self._codec)
-        self._heads: dict[tuple[str, str], Head] = {}
+        self._kept: dict[tuple[str, str], Loaded[Any]] = {}
         self._keeping = threading.Lock()
 
     @classmethod
@@ -168,25 +168,33 @@ class EventStore:
         aggregate, id_ = AGGREGATE_BY_TYPE[self._type](aggregate_id), new_id()
         # Events are caused by something; where nobody says by what, by this append.
         cause = Message(Envelope(id_, "APPEND", SOURCE, self._type, aggregate_id, None, now(), id_, id_), None)
-        key, given = (self._type, aggregate_id), tuple(events)
-        kept = self._heads.get(key)
-        append = self._gate.append_behind(
-            kept if kept is not None and kept.version == expected_version else Head(*key, expected_version),
-            lambda head: append_of(aggregate, Loaded(head, aggregate.state_of(head)), given, cause),
+        key, given, state = (self._type, aggregate_id), tuple(events), aggregate.initial
+        kept = self._kept.get(key)
+        expected = (
+            kept.head if kept is not None and kept.head.version == expected_version else Head(*key, expected_version)
         )
-        self._keep(append)
+
+        def make(head: Head) -> Append:
+            nonlocal state
+            before = kept.state if kept is not None and head is kept.head else aggregate.state_of(head)
+            state = fold(aggregate, before, given)
+            return append_after(aggregate, head, given, cause, state)
+
+        append = self._gate.append_behind(expected, make)
+        self._keep(append, state)
         return [to_json(event) for event in append.events]
 
-    def _keep(self, append: Append) -> None:
+    def _keep(self, append: Append, state: Any) -> None:
         """Remembers where an append left its aggregate: whoever writes to one mostly goes on where they stopped."""
         head, last = append.head, append.events[-1].envelope
         assert last.version is not None
         key = (head.aggregatetype, head.aggregate_id)
+        moved = Head(*key, last.version, append.snapshot, append.snapshot_version, last.recorded_at)
         with self._keeping:
-            self._heads.pop(key, None)
-            self._heads[key] = Head(*key, last.version, append.snapshot, append.snapshot_version, last.recorded_at)
-            if len(self._heads) > HEADS_KEPT_MAX:
-                del self._heads[next(iter(self._heads))]
+            self._kept.pop(key, None)
+            self._kept[key] = Loaded(moved, state)
+            if len(self._kept) > KEPT_MAX:
+                del self._kept[next(iter(self._kept))]
 
     def read(self, aggregate_id: str, from_version: int = 1, to_version: int | None = None) -> list[Event]:
         """One aggregate's events by version, both ends included; up to where it stands now without `to_version`.

@@ -108,11 +108,22 @@ def append_of(
     aggregate: Aggregate[S], loaded: Loaded[S], bodies: tuple[Any, ...], cause: Message, part: str | None = None
 ) -> Append:
     """What `record` appends: the events, and the state after them."""
-    state = loaded.state
+    return append_after(aggregate, loaded.head, bodies, cause, fold(aggregate, loaded.state, bodies), part)
+
+
+def fold(aggregate: Aggregate[S], state: S, bodies: tuple[Any, ...]) -> S:
+    """The state after event bodies."""
     for body in bodies:
         state = aggregate.evolve(state, body)
-    events = events_of(aggregate, loaded.head, bodies, cause, part)
-    return Append(loaded.head, events, aggregate.form.to_json(state), aggregate.form.version)
+    return state
+
+
+def append_after(
+    aggregate: Aggregate[S], head: Head, bodies: tuple[Any, ...], cause: Message, state: S, part: str | None = None
+) -> Append:
+    """As `append_of`, where `state` after the events is known."""
+    events = events_of(aggregate, head, bodies, cause, part)
+    return Append(head, events, aggregate.form.to_json(state), aggregate.form.version)
 
 
 def events_of(

@@ -91,7 +91,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Events to add behind `head`, dense from its version, and the state after them."""
+    """Events to add behind `head`, dense from its version and of one record time, and the state after them."""
 
     head: Head
     events: tuple[Message, ...]

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from producers.errors import Busy, HistoryBroken, StillRunning
 from producers.store.appending import EVENTS_MAX, append_alone
-from producers.store.connections import Connection, Pool, each_alone
+from producers.store.connections import Connection, Pool, PooledConnection
 from producers.store.port import DONE, RUNNING, Answer, Append, CommandId, Head, KnownCommand
 from schemas import outbox
 from schemas.codec import Codec
@@ -156,12 +156,12 @@ class PostgresEventStore:
 
     def append(self, append: Append) -> None:
         """See `EventStore.append`."""
-        with each_alone(self._pool) as connection:
+        with self._pool.each_alone() as connection:
             self._append(connection, append)
 
     def append_behind(self, expected: Head, make: Callable[[Head], Append]) -> Append:
         """See `EventStore.append_behind`."""
-        with each_alone(self._pool) as connection:
+        with self._pool.each_alone() as connection:
             head = expected
             # A new aggregate has no head to load; should it have one after all, the append conflicts.
             if head.version and head.snapshot is None:
@@ -172,7 +172,7 @@ class PostgresEventStore:
             self._append(connection, append)
             return append
 
-    def _append(self, connection: Connection, append: Append) -> None:
+    def _append(self, connection: PooledConnection, append: Append) -> None:
         try:
             if len(append.events) <= EVENTS_MAX:
                 append_alone(connection, append, self._codec)
@@ -186,7 +186,7 @@ class PostgresEventStore:
         self, aggregatetype: str, aggregate_id: str, from_version: int = 1, to_version: int | None = None
     ) -> list[Message]:
         """See `EventStore.read`."""
-        with each_alone(self._pool) as connection:
+        with self._pool.each_alone() as connection:
             # The head first: events that come after it was read are cut off, so no gap can show at the seam.
             head = find_head(connection, aggregatetype, aggregate_id)
             last = head.version if to_version is None else min(to_version, head.version)
@@ -199,12 +199,12 @@ class PostgresEventStore:
 
     def find_head(self, aggregatetype: str, aggregate_id: str) -> Head:
         """See `EventStore.find_head`."""
-        with each_alone(self._pool) as connection:
+        with self._pool.each_alone() as connection:
             return find_head(connection, aggregatetype, aggregate_id)
 
     def find_command(self, command_id: str) -> KnownCommand | None:
         """See `EventStore.find_command`."""
-        with each_alone(self._pool) as connection:
+        with self._pool.each_alone() as connection:
             return find_command(connection, command_id)
 
     def _message(self, row: tuple[Any, ...]) -> Message:

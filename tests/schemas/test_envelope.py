@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codec import AvroCodec
-from schemas.envelope import Envelope, Message, derive_id, from_rfc3339, to_json, to_rfc3339
+from schemas.envelope import Envelope, Message, derive_id, from_rfc3339, new_id, to_json, to_rfc3339
 from schemas.errors import Undecodable
 from schemas.messages import OrderCancelled, OrderShipped
 from schemas.records import decode_record, encode_record
@@ -97,6 +97,13 @@ def test_a_derived_id_is_a_uuid_of_version_5(cause: str, place: list[object]) ->
     # Derived ids are in topics for ever: RFC 9562, version 5, in our name space.
     space = uuid.UUID("6d5f0c4e-3f9b-5d55-9f0e-5d2d0c7a1b11")
     assert derive_id(cause, *place) == str(uuid.uuid5(space, "\x1f".join([cause, *map(str, place)])))
+
+
+def test_a_fresh_id_is_a_uuid_of_version_4_in_its_one_spelling() -> None:
+    ids = [new_id() for _ in range(100)]
+    assert [str(uuid.UUID(id_)) for id_ in ids] == ids
+    assert {(uuid.UUID(id_).version, uuid.UUID(id_).variant) for id_ in ids} == {(4, uuid.RFC_4122)}
+    assert len(set(ids)) == len(ids)
 
 
 def test_times_are_utc_with_milliseconds() -> None:
