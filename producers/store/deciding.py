@@ -8,7 +8,17 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from producers.errors import CommandIdReused
-from producers.store.port import OUTCOME_DONE, OUTCOME_REFUSED, Answer, Append, CommandId, EventStore, Head, UnitOfWork
+from producers.store.port import (
+    OUTCOME_DONE,
+    OUTCOME_REFUSED,
+    Answer,
+    Append,
+    CommandId,
+    EventStore,
+    Head,
+    KnownCommand,
+    UnitOfWork,
+)
 from producers.store.snapshots import SnapshotForm
 from schemas.envelope import Envelope, Message, body_hash, derive_id
 from schemas.errors import Conflict
@@ -163,15 +173,16 @@ def handle(unit: UnitOfWork, aggregate: Aggregate[S], command: Message, clock: d
     envelope = command.envelope
     if isinstance(command.body, AskStatus):
         return _tell(unit, restamp(command, clock), aggregate.source)
-    known = unit.begin_command(command_id_of(command))
-    if known is not None:
-        if known.body_hash != body_hash(command):
+    id_ = command_id_of(command)
+    begun = unit.begin_command(id_, aggregate.aggregatetype, envelope.subject)
+    if isinstance(begun, KnownCommand):
+        if begun.body_hash != id_.body_hash:
             raise CommandIdReused(envelope.id)
-        return known.answer
+        return begun.answer
     stamped = restamp(command, clock)
     if clock - envelope.recorded_at > HORIZON:
         return finish(unit, stamped, Answer(OUTCOME_REFUSED, reason=EXPIRED), aggregate.source)
-    loaded = load(unit, aggregate, envelope.subject)
+    loaded = Loaded(begun, aggregate.state_of(begun))
     decision = aggregate.decide(loaded.state, command.body)
     with unit.together():
         events = record(unit, aggregate, loaded, decision.events, stamped)

@@ -31,7 +31,7 @@ class MemoryUnit:
     def __init__(self, store: MemoryEventStore) -> None:
         self._store, self.changes, self.expected = store, _Kept(), dict[Key, int]()
 
-    def begin_command(self, command: CommandId) -> KnownCommand | None:
+    def begin_command(self, command: CommandId, aggregatetype: str, aggregate_id: str) -> KnownCommand | Head:
         """See `UnitOfWork.begin_command`."""
         known = self.changes.commands.get(command.id) or self._store.find_command(command.id)
         if known is not None:
@@ -40,7 +40,7 @@ class MemoryUnit:
             raise StillRunning(command.id)
         self._store.commands_in_hand.add(command.id)
         self.changes.commands[command.id] = KnownCommand(command.id, command.body_hash, RUNNING, None)
-        return None
+        return self.load_head(aggregatetype, aggregate_id)
 
     def find_command(self, command_id: str) -> KnownCommand | None:
         """See `UnitOfWork.find_command`."""

@@ -102,8 +102,8 @@ class Append:
 class UnitOfWork(Protocol):
     """One transaction on a store: all that is done through it happens together or not at all."""
 
-    def begin_command(self, command: CommandId) -> KnownCommand | None:
-        """Notes the id as RUNNING; what is stored already under it, else None.
+    def begin_command(self, command: CommandId, aggregatetype: str, aggregate_id: str) -> KnownCommand | Head:
+        """Notes the id as RUNNING and loads the head of the command's aggregate, or tells what is stored under the id already.
 
         Raises StillRunning where another transaction has the same id in hand.
         """

@@ -23,12 +23,17 @@ from schemas.topics import TOPICS
 
 # The lock is asked for, never waited for: a repeat that comes while the first runs must be told so at once.
 # Should the first end between the two statements, the row that it left is found by the second.
+# The head comes with it: to ask for it in a statement of its own takes as long again.
 _BEGIN = """
-insert into commands (id, scope, body_hash, state)
-select %(id)s::uuid, %(scope)s, %(body_hash)s, %(state)s
-where pg_try_advisory_xact_lock(hashtextextended(%(id)s::uuid::text, 0))
-on conflict (id) do nothing
-returning id
+with begun as (
+    insert into commands (id, scope, body_hash, state)
+    select %(id)s::uuid, %(scope)s, %(body_hash)s, %(state)s
+    where pg_try_advisory_xact_lock(hashtextextended(%(id)s::uuid::text, 0))
+    on conflict (id) do nothing
+    returning id
+)
+select heads.version, snapshot, snapshot_version, heads.recorded_at
+from begun left join heads on aggregatetype = %(aggregatetype)s and aggregateid = %(aggregate_id)s
 """
 _FIND_COMMAND = "select id, body_hash, state, answer from commands where id = %s"
 _FINISH = "update commands set state = %s, answer = %s, recorded_at = clock_timestamp() where id = %s"
@@ -67,11 +72,13 @@ class PostgresUnit:
         # Heads that were asked to move, and what tells whether they did; None outside of `together`.
         self._moves: list[tuple[Head, Moved]] | None = None
 
-    def begin_command(self, command: CommandId) -> KnownCommand | None:
+    def begin_command(self, command: CommandId, aggregatetype: str, aggregate_id: str) -> KnownCommand | Head:
         """See `UnitOfWork.begin_command`."""
         given = {"id": command.id, "scope": command.scope, "body_hash": command.body_hash, "state": RUNNING}
-        if self.connection.execute(_BEGIN, given).fetchone() is not None:
-            return None
+        given |= {"aggregatetype": aggregatetype, "aggregate_id": aggregate_id}
+        row = self.connection.execute(_BEGIN, given).fetchone()
+        if row is not None:
+            return head_of(aggregatetype, aggregate_id, row)
         known = find_command(self.connection, command.id)
         if known is None:
             raise StillRunning(command.id)

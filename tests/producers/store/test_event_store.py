@@ -18,7 +18,7 @@ from producers.store.appending import EVENTS_MAX
 from producers.store.connections import Pool
 from producers.store.deciding import EXPIRED, HORIZON, Loaded, append_of, handle, handle_with_retries, load, record
 from producers.store.memory import MemoryEventStore
-from producers.store.port import Answer, Append, EventStore, Head, UnitOfWork
+from producers.store.port import Answer, Append, CommandId, EventStore, Head, UnitOfWork
 from producers.store.postgres import PostgresEventStore
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, derive_id, new_id
@@ -232,8 +232,8 @@ class DisturbedUnit:
     def __init__(self, unit: UnitOfWork, outer: Disturbed) -> None:
         self.unit, self.outer = unit, outer
 
-    def load_head(self, aggregatetype: str, aggregate_id: str) -> object:
-        head = self.unit.load_head(aggregatetype, aggregate_id)
+    def begin_command(self, command: CommandId, aggregatetype: str, aggregate_id: str) -> object:
+        head = self.unit.begin_command(command, aggregatetype, aggregate_id)
         if self.outer.left:
             self.outer.left -= 1
             self.outer.disturb()
