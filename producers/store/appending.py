@@ -1,8 +1,8 @@
-"""An append that is a transaction of its own: one statement, so one request and one commit.
+"""An append in one statement; alone it is a transaction of its own, so one request and one commit.
 
 The head moves in a common table expression and the outbox rows are inserted for the head that moved. Where another
 writer was first nothing moves, nothing is inserted, and the statement's count says so. In a unit of work the same takes
-the requests BEGIN, statements and COMMIT, and the server parses and plans each of them.
+the requests BEGIN, statements and COMMIT.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from producers.store.connections import PooledConnection
 from producers.store.port import Append
 from schemas import outbox
 from schemas.codec import Codec
+from schemas.envelope import Message
 from schemas.errors import Conflict
 from schemas.topics import TOPICS
 
@@ -44,6 +45,18 @@ def append_alone(connection: PooledConnection, append: Append, codec: Codec) -> 
 
     Raises Conflict, and psycopg's LockNotAvailable while another transaction holds the head.
     """
+    head = append.head
+    statement, given = move_and_insert(append, append.events, codec)
+    # A row that is there already behind a head that moved is damage, and is raised as what it is.
+    if connection.execute_again(statement, given) != len(append.events):
+        raise Conflict(head.aggregatetype, head.aggregate_id, head.version)
+
+
+def move_and_insert(append: Append, events: tuple[Message, ...], codec: Codec) -> tuple[bytes, list[object]]:
+    """The statement that moves the head behind all events of `append` and inserts `events` of them, and its parameters.
+
+    It inserts them all, or none where the head is elsewhere. `$1` and so on stand in it; EVENTS_MAX events at most.
+    """
     head, last = append.head, append.events[-1].envelope
     topic = TOPICS[f"{head.aggregatetype}.events"].name
     given: list[object] = [last.version, append.snapshot, append.snapshot_version, last.recorded_at]
@@ -51,13 +64,9 @@ def append_alone(connection: PooledConnection, append: Append, codec: Codec) -> 
     if head.version:
         # A head that was kept in memory may be of a history that a restore has undone: the version alone could fit.
         given += [head.version, head.recorded_at]
-    for event in append.events:
+    for event in events:
         given += _row(outbox.from_message(topic, event, codec))
-    statement = _statement(head.version == 0, len(append.events))
-    # A row that is there already behind a head that moved is damage, and is raised as what it is.
-    inserted = connection.execute_again(statement, given)
-    if inserted != len(append.events):
-        raise Conflict(head.aggregatetype, head.aggregate_id, head.version)
+    return _statement(head.version == 0, len(events)), given
 
 
 @cache

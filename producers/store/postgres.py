@@ -9,10 +9,11 @@ from operator import attrgetter
 from typing import Any
 
 import psycopg
+from psycopg import RawCursor
 from psycopg.types.json import Jsonb
 
 from producers.errors import Busy, HistoryBroken, StillRunning
-from producers.store.appending import EVENTS_MAX, append_alone
+from producers.store.appending import EVENTS_MAX, append_alone, move_and_insert
 from producers.store.connections import Connection, Pool, PooledConnection
 from producers.store.port import DONE, RUNNING, Answer, Append, CommandId, Head, KnownCommand
 from schemas import outbox
@@ -39,15 +40,6 @@ _FIND_COMMAND = "select id, body_hash, state, answer from commands where id = %s
 _FINISH = "update commands set state = %s, answer = %s, recorded_at = clock_timestamp() where id = %s"
 _HEAD = """
 select version, snapshot, snapshot_version, recorded_at from heads where aggregatetype = %s and aggregateid = %s
-"""
-_FIRST = """
-insert into heads (aggregatetype, aggregateid, version, snapshot, snapshot_version, recorded_at)
-values (%s, %s, %s, %s, %s, %s)
-on conflict (aggregatetype, aggregateid) do nothing
-"""
-_MOVE = """
-update heads set version = %s, snapshot = %s, snapshot_version = %s, recorded_at = %s
-where aggregatetype = %s and aggregateid = %s and version = %s
 """
 _INSERT_ROW = f"insert into outbox ({', '.join(outbox.COLUMNS)}) values ({', '.join('%s' for _ in outbox.COLUMNS)})"
 _row = attrgetter(*outbox.COLUMNS)
@@ -98,17 +90,15 @@ class PostgresUnit:
 
     def append(self, append: Append) -> None:
         """See `UnitOfWork.append`."""
-        head, last = append.head, append.events[-1].envelope
-        state = (Jsonb(append.snapshot), append.snapshot_version, last.recorded_at)
-        key = (head.aggregatetype, head.aggregate_id)
+        first, later = append.events[:EVENTS_MAX], append.events[EVENTS_MAX:]
+        statement, given = move_and_insert(append, first, self._codec)
         with self.together():
-            if head.version == 0:
-                moved = self.connection.execute(_FIRST, (*key, last.version, *state))
-            else:
-                moved = self.connection.execute(_MOVE, (last.version, *state, *key, head.version))
+            inserted = RawCursor(self.connection).execute(
+                statement, [Jsonb(value) if isinstance(value, dict) else value for value in given], prepare=True
+            )
             assert self._moves is not None
-            self._moves.append((head, moved))
-            self._insert(TOPICS[f"{head.aggregatetype}.events"].name, append.events)
+            self._moves.append((append.head, inserted))
+            self._insert(TOPICS[f"{append.head.aggregatetype}.events"].name, later)
 
     def send(self, topic: str, message: Message) -> None:
         """See `UnitOfWork.send`."""
@@ -126,7 +116,7 @@ class PostgresUnit:
             with self.connection.pipeline():
                 yield
         except psycopg.errors.UniqueViolation:
-            # Behind a head that had moved, the event of that version was there as well.
+            # Behind a head that had moved, a later event of a long append was there as well.
             _raise_conflict(moves)
             raise
         finally:
