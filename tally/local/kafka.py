@@ -160,8 +160,9 @@ class Kafka(Server):
     def _fence(self) -> None:
         command = self._node(self._controller_file)
         self._end_leftover(command.arguments[0])
-        said = self.log.stat().st_size if self.log.exists() else 0
         controller = Child(command)
+        # A long log was moved aside just now; it takes a JVM far longer to say anything.
+        said = self.log.stat().st_size
         pause, ends_at_s = threading.Event(), time.monotonic() + FENCED_WITHIN_S
         while controller.exit_code is None and time.monotonic() < ends_at_s and not _says(self.log, said, FENCED):
             pause.wait(ASK_AGAIN_S)
