@@ -50,13 +50,17 @@ class Hears:
         self.failure.set_result(error)
 
 
-async def test_a_consumer_that_dies_while_its_partitions_are_taken_away_is_not_waited_for() -> None:
-    """As after an outage of the broker that was longer than the session: what comes with a rebalance is thrown away."""
-    listener = Hears()
-    consumer = Told(KafkaError._FATAL)
+def started(listener: Hears, consumer: Told) -> Fetcher:
     fetcher = Fetcher({}, Options(), listener, Stats(), lambda *_, **__: consumer)
     fetcher.subscribe(["src"])
     fetcher.start(asyncio.get_running_loop())
+    return fetcher
+
+
+async def test_a_consumer_that_dies_while_its_partitions_are_taken_away_is_not_waited_for() -> None:
+    """As after an outage of the broker that was longer than the session: what comes with a rebalance is thrown away."""
+    listener = Hears()
+    started(listener, Told(KafkaError._FATAL))
     error = await asyncio.wait_for(listener.failure, 10)
     assert isinstance(error, KafkaException)
     assert error.args[0].code() == KafkaError._FATAL
@@ -65,9 +69,7 @@ async def test_a_consumer_that_dies_while_its_partitions_are_taken_away_is_not_w
 async def test_other_notices_that_come_with_a_rebalance_end_nothing() -> None:
     listener = Hears()
     consumer = Told(KafkaError._ALL_BROKERS_DOWN)
-    fetcher = Fetcher({}, Options(), listener, Stats(), lambda *_, **__: consumer)
-    fetcher.subscribe(["src"])
-    fetcher.start(asyncio.get_running_loop())
+    fetcher = started(listener, consumer)
     assert await asyncio.to_thread(consumer.polled_on.wait, 10)
     await fetcher.stop()
     assert not listener.failure.done()

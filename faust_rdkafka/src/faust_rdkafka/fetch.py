@@ -141,15 +141,14 @@ class Fetcher:
         messages = [first]
         if room > 1:
             messages += self._consumer.consume(room - 1, 0 if intake.hungry else _BUSY_S)
+        groups, others = by_partition(messages)
+        _raise_fatal(others)
         if intake.epoch != epoch:
             # A rebalance came in the middle: these may be of either assignment, read them again.
-            _raise_fatal(messages)
             self._assignment.read_again(self._consumer)
             return
-        if intake.dropping:
-            _raise_fatal(messages)
-        else:
-            self._keep(messages)
+        if not intake.dropping:
+            self._keep(groups, others, messages)
             self._hand_over()
         self._stats.fetch_s += time.perf_counter() - began
 
@@ -168,8 +167,7 @@ class Fetcher:
             ends[TP(tp.topic, tp.partition)] = int(high)
         self.ends = ends
 
-    def _keep(self, messages: list[Message]) -> None:
-        groups, others = by_partition(messages)
+    def _keep(self, groups: dict[TP, list[Message]], others: list[Message], messages: list[Message]) -> None:
         decoders = self._assignment.decoders if self.decode_ahead else {}
         began = time.perf_counter()
         runs = [(decoded(tp, group, decoders), size_of(group)) for tp, group in groups.items()]
@@ -183,9 +181,8 @@ class Fetcher:
             self._loop.call_soon_threadsafe(self._listener.wake)
 
 
-def _raise_fatal(messages: list[Message]) -> None:
-    """Of what is thrown away: librdkafka says once that it cannot go on, and from then on nothing."""
-    for message in messages:
-        error = message.error()
-        if error is not None and is_fatal(error):
-            raise KafkaException(error)
+def _raise_fatal(notices: list[Message]) -> None:
+    """Also of what is thrown away then: librdkafka says once that it cannot go on, and from then on nothing."""
+    for notice in notices:
+        if is_fatal(notice.error()):
+            raise KafkaException(notice.error())

@@ -7,10 +7,9 @@ import threading
 import time
 from collections import deque
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, Message
 from faust.types import TP
 
-from .errors import is_fatal
 from .gathered import Gathered, Run, size_of
 from .options import Options
 
@@ -133,8 +132,6 @@ class Intake:
             # After all its records: those in `_carry` come later, so this end is not yet reached.
             if not self._carry:
                 self._gathered.ends[TP(message.topic(), message.partition())] = message.offset()
-        elif is_fatal(error):
-            raise KafkaException(error)
         else:
             log.warning("consumer: %s", error)
 
