@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.codec import Codec
-from schemas.envelope import Envelope, Headers, Message
+from schemas.envelope import Envelope, Headers, Message, new_id, now
 from schemas.errors import Undecodable
 from schemas.messages import wire_type
 
 Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
+
+
+def first_message(source: str, aggregatetype: str, subject: str, body: Any) -> Message:
+    """A message, of now, that no other of ours has caused: its own id is its correlation's and its cause's."""
+    id_ = new_id()
+    return Message(Envelope(id_, wire_type(type(body)), source, aggregatetype, subject, None, now(), id_, id_), body)
 
 
 def encode_record(message: Message, codec: Codec) -> Record:

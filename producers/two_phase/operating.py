@@ -20,8 +20,8 @@ from producers.two_phase.identifiers import Identifier
 from producers.two_phase.participant import Outcome, Participant, Prepared, Resolution
 from producers.two_phase.protocol import End
 from schemas.codec import AvroCodec, Codec
-from schemas.envelope import Envelope, Message, new_id, now
-from schemas.messages import TwoPhaseActed, wire_type
+from schemas.messages import TwoPhaseActed
+from schemas.records import first_message
 from schemas.topics import AUDIT_TRAIL
 
 SOURCE, AGGREGATETYPE = "/tally/operator", "two-phase"
@@ -113,9 +113,7 @@ class Operator:
         return self._decisions.forget(transaction, self._trail(transaction, FORGET, who))
 
     def _trail(self, transaction: str, act: str, who: Who) -> Beside:
-        body, id_ = TwoPhaseActed(act, who.by, who.reason), new_id()
-        type_ = wire_type(TwoPhaseActed)
-        acted = Message(Envelope(id_, type_, SOURCE, AGGREGATETYPE, transaction, None, now(), id_, id_), body)
+        acted = first_message(SOURCE, AGGREGATETYPE, transaction, TwoPhaseActed(act, who.by, who.reason))
 
         def write(connection: Connection) -> None:
             PostgresUnit(connection, self._codec).send(AUDIT_TRAIL, acted)

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from schemas.envelope import Envelope, Message, new_id, now
-from schemas.messages import ActOnSaga, wire_type
+from schemas.envelope import now
+from schemas.messages import ActOnSaga
+from schemas.records import first_message
 from schemas.topics import SAGAS_DEADLINES
 from tally.cli.failures import NotFound, WrongUsage, group
 from tally.cli.kafka import Bootstrap, address, failing_plainly, reading
@@ -120,13 +121,13 @@ def annotate(order: Order, reason: Reason, bootstrap: Bootstrap = None, form: Fo
 
 def _act(order: str, wish: ActOnSaga, bootstrap: str | None, form: str | None) -> None:
     """Sends an act to the saga's key; whether it was done shows in its history, for it may mean nothing there."""
-    kafka, id_ = address(bootstrap), new_id()
+    kafka = address(bootstrap)
     with failing_plainly():
         if workers.saga(workers.find(kafka), order) is None:
             raise NotFound(f"there is no saga of order {order}")
-    envelope = Envelope(id_, wire_type(ActOnSaga), SOURCE, "sagas", order, None, now(), id_, id_)
-    partition, offset = send(kafka, SAGAS_DEADLINES, encoded(Message(envelope, wish)))
-    sent = {"id": id_, "order_id": order, "act": wish.act, "by": wish.by, "reason": wish.reason}
+    message = first_message(SOURCE, "sagas", order, wish)
+    partition, offset = send(kafka, SAGAS_DEADLINES, encoded(message))
+    sent = {"id": message.envelope.id, "order_id": order, "act": wish.act, "by": wish.by, "reason": wish.reason}
     print_document({**sent, "topic": SAGAS_DEADLINES, "partition": partition, "offset": offset}, form)
 
 

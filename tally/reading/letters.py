@@ -8,12 +8,12 @@ from typing import Any
 from confluent_kafka import KafkaError, Producer
 
 from schemas.codec import AvroCodec
-from schemas.envelope import Envelope, Message, body_to_json, derive_id, new_id, now, to_json
+from schemas.envelope import body_to_json, to_json
 from schemas.errors import Undecodable
 from schemas.keys import SEPARATOR
 from schemas.letters import DISCARD, FAILED
-from schemas.messages import ActOnDeadLetters, DeadLettered, DeadLettersActed, wire_type
-from schemas.records import decode_record, encode_record
+from schemas.messages import ActOnDeadLetters, DeadLettered, DeadLettersActed
+from schemas.records import decode_record, encode_record, first_message
 from schemas.topics import AUDIT_TRAIL, DEAD_LETTERS, DEAD_LETTERS_COMMANDS
 from tally.reading.reader import Reader, Unreachable, whole
 
@@ -42,9 +42,8 @@ def act(bootstrap: str, wish: ActOnDeadLetters, rows: list[Row]) -> None:
     subject = wish.letter or wish.key or "all"
     sent: list[Sent] = []
     for partition in sorted({row["partition"] for row in rows}):
-        id_ = new_id()
-        envelope = Envelope(id_, wire_type(ActOnDeadLetters), SOURCE, "dead-letters", subject, None, now(), id_, id_)
-        sent.append((DEAD_LETTERS_COMMANDS, partition, *encode_record(Message(envelope, wish), AvroCodec())))
+        record = encode_record(first_message(SOURCE, "dead-letters", subject, wish), AvroCodec())
+        sent.append((DEAD_LETTERS_COMMANDS, partition, *record))
     _send(bootstrap, sent)
 
 
@@ -52,9 +51,7 @@ def discard_unowned(bootstrap: str, row: Row, wish: ActOnDeadLetters) -> None:
     """Takes a letter away that nobody keeps a record for, and tells the audit trail. Raises Unreachable."""
     letter = row["id"]
     body = DeadLettersActed(wish.act, wish.by, wish.reason, row["origin"] or "", letter, wish.key, 1, 0)
-    id_ = derive_id(new_id(), "trail")
-    envelope = Envelope(id_, wire_type(DeadLettersActed), SOURCE, "dead-letters", letter, None, now(), id_, id_)
-    key, value, headers = encode_record(Message(envelope, body), AvroCodec())
+    key, value, headers = encode_record(first_message(SOURCE, "dead-letters", letter, body), AvroCodec())
     _send(bootstrap, [(AUDIT_TRAIL, -1, key, value, headers), (DEAD_LETTERS, -1, letter.encode(), None, [])])
 
 
