@@ -45,9 +45,8 @@ class PooledConnection(Connection):
 
     def _execute_prepared(self, statement: bytes, given: Sequence[object]) -> int:
         name, formats = self._prepared_again.get(statement) or self._prepare(statement, given)
-        values = [value.encode() if type(value) is str and "\0" not in value else _to_text(value) for value in given]
         # A null is None here as in `exec_params`; only the signature does not say so.
-        return _rows_changed(self.pgconn.exec_prepared(name, values, formats))  # type: ignore[arg-type]
+        return _rows_changed(self.pgconn.exec_prepared(name, [*map(_to_text, given)], formats))  # type: ignore[list-item]
 
     def _prepare(self, statement: bytes, given: Sequence[object]) -> tuple[bytes, list[Format]]:
         name = b"again_%d" % len(self._prepared_again)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TypeVar
 
 import httpx
@@ -25,12 +26,17 @@ class WorkersIndex:
 
     def __init__(self, bootstrap: str, find: Callable[[str], list[Worker]] = workers.find) -> None:
         self._bootstrap, self._find = bootstrap, find
-        self._client = httpx.Client(timeout=REQUEST_TIMEOUT_S)
         self._known: list[Worker] = []
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        """At the first question: whoever only appends never asks."""
+        return httpx.Client(timeout=REQUEST_TIMEOUT_S)
 
     def close(self) -> None:
         """Gives the connections back."""
-        self._client.close()
+        if "_client" in vars(self):
+            self._client.close()
 
     def rows(self, aggregatetype: str, aggregate_id: str, first: int, last: int) -> list[Row]:
         """Rows from one version to another, as far as they are there. Raises NotServed."""
