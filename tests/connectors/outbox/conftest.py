@@ -14,8 +14,16 @@ from typing import Any
 
 import psycopg
 import pytest
-from confluent_kafka import Consumer, KafkaError, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 from standing import WITHIN_S, of_connector, of_database, of_topics, stacks, until
 
 from connectors.outbox import LetterRecord, Metrics, OutboxConfig, Polling, Refusal, Routing, run
@@ -214,6 +222,25 @@ class Outbox:
             f" and classid = (hashtext('{seat_lock(self.name)}')::bigint & 4294967295)::oid"
         )
         until(lambda: self.sql(held)[0][0] == count, f"{count} seats held", standing=self.standing)
+
+    def until_none_open(self, *topics: str) -> None:
+        """Waits until no transaction is open in the topics: a killed process's is ended by whoever finds its seat free.
+
+        A seat that is held does not say so yet: a process asked to stop then leaves the transaction to its time-out,
+        and `read` ends before it.
+        """
+        known = self.admin.list_topics(timeout=20).topics
+        ends = {TopicPartition(name, part): OffsetSpec.latest() for name in topics for part in known[name].partitions}
+
+        def reach(isolation: IsolationLevel) -> list[int]:
+            answers = self.admin.list_offsets(ends, isolation_level=isolation, request_timeout=20)
+            return [answer.result(20).offset for answer in answers.values()]
+
+        until(
+            lambda: reach(IsolationLevel.READ_COMMITTED) == reach(IsolationLevel.READ_UNCOMMITTED),
+            "no transaction open",
+            standing=self.standing,
+        )
 
     def end_all(self) -> None:
         """Ends every connector of the test."""

@@ -93,6 +93,7 @@ def kill_side_by_side(outbox: Any, kills: int, seed: int) -> list[Any]:
     total = outbox.sql("select count(*) from outbox")[0][0]
     outbox.until_written(total)
     outbox.until_seated(len(processes))
+    outbox.until_none_open(outbox.topic("t"))
     for process in processes:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
