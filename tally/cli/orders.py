@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from itertools import islice
+from operator import itemgetter
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -91,20 +94,19 @@ def history(order: OrderId, api: ApiUrl = None, form: Format = None) -> None:
 
 @app.command("list")
 def list_(
-    customer: Annotated[str, typer.Argument(help="Whose orders.")],
+    customer: Annotated[str | None, typer.Argument(help="Whose orders; all where it is not given.")] = None,
     num: Annotated[int | None, typer.Option("--num", "-n", min=1, help="At most so many.")] = None,
     api: ApiUrl = None,
     form: Format = None,
 ) -> None:
-    """The orders of one customer."""
-    found: list[dict[str, Any]] = []
-    cursor: str | None = ""
+    """The orders of one customer, or all in the order of their ids."""
+    found: Iterator[dict[str, Any]]
     with calling(api) as client:
-        while cursor is not None and (num is None or len(found) < num):
-            page = client.get(f"/customers/{_in_path(customer)}/orders?limit=100&cursor={quote(cursor)}")
-            found += page["items"]
-            cursor = page["next"] or None
-    print_rows(found[:num], _LIST_COLUMNS, form)
+        if customer is None:
+            found = map(itemgetter("value"), _items(client, "/tables/orders?"))
+        else:
+            found = _items(client, f"/customers/{_in_path(customer)}/orders?limit=100&")
+        print_rows(list(islice(found, num)), _LIST_COLUMNS, form)
 
 
 @app.command()
@@ -132,6 +134,15 @@ def return_(
     with calling(api) as client:
         answer = client.call("POST", f"/orders/{_in_path(order)}/returns", json=body, Idempotency_Key=key or new_id())
     print_document({"order_id": order, "token": answer.headers.get(TOKEN_HEADER, "")}, form)
+
+
+def _items(client: Api, path: str) -> Iterator[dict[str, Any]]:
+    """Of every page; `path` ends so that a parameter may follow."""
+    page = client.get(path)
+    yield from page["items"]
+    while page["next"]:
+        page = client.get(f"{path}cursor={quote(page['next'])}")
+        yield from page["items"]
 
 
 def _act(order: str, act: str, api: str | None, form: str | None) -> None:

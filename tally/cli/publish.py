@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from schemas.codec import AvroCodec
-from schemas.envelope import Envelope, Message, from_rfc3339, new_id, now
+from schemas.envelope import Envelope, Message, from_rfc3339, new_id, now, to_rfc3339
 from schemas.errors import Unencodable
 from schemas.messages import MESSAGES, PARTS, class_of
 from schemas.records import encode_record
 from schemas.topics import TOPICS, Topic
-from tally.cli.failures import OutOfReach, VerbGroup, WrongUsage
+from tally.cli.failures import NotFound, OutOfReach, VerbGroup, WrongUsage
 from tally.cli.kafka import Bootstrap, address
 from tally.cli.printing import Format, print_document
 
@@ -26,6 +26,9 @@ app = typer.Typer(cls=VerbGroup, rich_markup_mode=None)
 
 SOURCE = "/tally/cli"
 FLUSH_S = 10.0
+# A topic that was made just now, or that the brokers make because it is written to, is known after a moment.
+_UNKNOWN_FOR_S = 3.0
+_NO_SUCH_TOPIC = (KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)
 _COMMAND_TOPICS = tuple(name for name in TOPICS if name.endswith(".commands"))
 # What to say instead, to whom an event was refused.
 _INSTEAD = {
@@ -136,7 +139,14 @@ def _read(data: str) -> Any:
 
 def _foreign(key: str, type_: str, given: Any) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
     """A record for a topic that is not ours: JSON, with the type in CloudEvents' header."""
-    headers = {"ce_specversion": "1.0", "ce_id": new_id(), "ce_type": type_, "ce_source": SOURCE, "ce_subject": key}
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": new_id(),
+        "ce_type": type_,
+        "ce_source": SOURCE,
+        "ce_time": to_rfc3339(now()),
+        "ce_subject": key,
+    }
     body = _encoded_json(type_, given)
     return key.encode(), body, [(name, value.encode()) for name, value in headers.items()]
 
@@ -159,7 +169,7 @@ def encoded(message: Message) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
 
 
 def send(bootstrap: str, topic: str, record: tuple[bytes, bytes, list[tuple[str, bytes]]]) -> tuple[int, int]:
-    """Produces and waits for the broker's word; (partition, offset). Raises OutOfReach."""
+    """Produces and waits for the broker's word; (partition, offset). Raises NotFound, OutOfReach, WrongUsage."""
     key, value, headers = record
     producer = Producer(
         {
@@ -167,6 +177,7 @@ def send(bootstrap: str, topic: str, record: tuple[bytes, bytes, list[tuple[str,
             "partitioner": "murmur2_random",
             "enable.idempotence": True,
             "delivery.timeout.ms": round(FLUSH_S * 1_000),
+            "topic.metadata.propagation.max.ms": round(_UNKNOWN_FOR_S * 1_000),
             "log_level": 0,
         }
     )
@@ -178,7 +189,12 @@ def send(bootstrap: str, topic: str, record: tuple[bytes, bytes, list[tuple[str,
     except KafkaException as error:
         raise WrongUsage(f"{topic}: {error.args[0].str()}") from None
     producer.flush(FLUSH_S + 1)
-    if not done or done[0][0] is not None:
-        reason = done[0][0].str() if done else "no answer in time"
+    refusal = done[0][0] if done else None
+    if refusal is not None and refusal.code() in _NO_SUCH_TOPIC:
+        raise NotFound(f"there is no topic {topic}; make it: tally topics create {topic} --partitions N")
+    if refusal is not None and refusal.code() == KafkaError.TOPIC_EXCEPTION:
+        raise WrongUsage(f"{topic!r} is no name that a topic can have")
+    if refusal is not None or not done:
+        reason = refusal.str() if refusal is not None else "no answer in time"
         raise OutOfReach(f"Kafka at {bootstrap} did not take it: {reason}")
     return done[0][1].partition(), done[0][1].offset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -23,19 +24,15 @@ _RAW_BYTES = 120
 def to_row(record: Record, codec: Codec) -> dict[str, Any]:
     """`{topic, partition, offset, timestamp, key, headers, id, type, aggregateId, version, data}`.
 
-    A record that cannot be decoded has `data` null, and `undecodable` with the reason and `raw` with its first bytes.
+    In a topic that is not ours `data` is whatever JSON is there. A record that cannot be decoded has `data` null, and `undecodable` with the reason and `raw` with its first bytes.
     """
     row = row_of(record)
     try:
         message = decode_record(record.headers, record.value, codec)
         row["data"] = body_to_json(message.body)
     except Undecodable as error:
-        row["undecodable"] = error.reason
-        row["raw"] = text(record.value[:_RAW_BYTES]) if record.value is not None else None
-        # A topic that holds something else than our messages (a changelog, a connector's position) is JSON.
-        if _holds_json(record.topic):
-            row |= {"data": text(record.value)}
-            del row["undecodable"], row["raw"]
+        raw = text(record.value[:_RAW_BYTES]) if record.value is not None else None
+        row |= _otherwise(record) or {"undecodable": error.reason, "raw": raw}
     return row
 
 
@@ -77,6 +74,11 @@ def tokens(record: Record, row: dict[str, Any]) -> Callable[[str], str]:
     return token
 
 
-def _holds_json(topic: str) -> bool:
-    known = TOPICS.get(topic)
-    return known is not None and (topic.endswith("-changelog") or topic.startswith("connect-"))
+def _otherwise(record: Record) -> dict[str, Any] | None:
+    """The data of a record of a topic that holds something else than our messages, if it is JSON (a changelog is)."""
+    if record.topic in TOPICS and not record.topic.endswith("-changelog") and not record.topic.startswith("connect-"):
+        return None
+    try:
+        return {"data": None if record.value is None else json.loads(record.value)}
+    except ValueError:
+        return None

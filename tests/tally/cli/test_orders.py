@@ -95,6 +95,13 @@ def test_the_orders_of_a_customer_come_over_all_pages(run: Any, api: Any) -> Non
     assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == ["o1", "o2"]
 
 
+def test_all_orders_come_over_all_pages_of_their_table(run: Any, api: Any) -> None:
+    api.answer("GET", "/tables/orders", 200, {"items": [{"key": "o1", "value": {"id": "o1"}}], "next": "more"})
+    api.answer("GET", "/tables/orders", 200, {"items": [{"key": "o2", "value": {"id": "o2"}}], "next": None})
+    result = run("orders", "list", "-n", "2", "--api", api.url)
+    assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == ["o1", "o2"]
+
+
 def test_goods_come_in_with_a_reason_to_adjust(run: Any, api: Any) -> None:
     api.answer("POST", "/stock/a/adjustments", 200, {"sku": "a", "version": 2}, Consistency_Token="inventory/a@2")
     result = run("stock", "adjust", "a", "--quantity", "-3", "--reason", "broken", "--api", api.url)

@@ -191,7 +191,14 @@ def test_a_topic_that_is_not_ours_takes_json_from_stdin(run: Any, kafka: str, to
     sent = run("publish", topic, "-k", "mine", "--type", "ANYTHING", "--data", "-", kafka=kafka, stdin='{"a": 1}')
     place = lines(sent)[0]
     (row,) = lines(run("consume", topic, "-k", "mine", "-e", kafka=kafka))
-    assert (row["type"], row["raw"], row["offset"]) == ("ANYTHING", '{"a": 1}', place["offset"])
+    assert (row["type"], row["data"], row["offset"]) == ("ANYTHING", {"a": 1}, place["offset"])
+
+
+def test_a_topic_that_is_not_there_is_not_published_to(run: Any, kafka: str) -> None:
+    result = run("publish", "nowhere", "-k", "mine", "--type", "ANYTHING", kafka=kafka)
+    assert result.exit_code == 3
+    assert "tally topics create nowhere" in result.stderr
+    assert run("publish", "no where", "-k", "mine", "--type", "ANYTHING", kafka=kafka).exit_code == 2
 
 
 def test_kafka_that_does_not_answer_is_out_of_reach(run: Any) -> None:
