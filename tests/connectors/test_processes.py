@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tally.local.ports import free_ports
+
 WITHIN_S = 20.0
 # Nobody listens on port 1.
 SETTINGS = {
@@ -46,15 +48,9 @@ def run(folder: Path, *arguments: str, **changes: str) -> subprocess.CompletedPr
     )
 
 
-def free_port() -> int:
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return int(asked.getsockname()[1])
-
-
 @contextmanager
 def started(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int, Path]]:
-    port, log = free_port(), folder / "log"
+    port, log = free_ports(1)[0], folder / "log"
     command = [sys.executable, "-m", "connectors", *arguments, "--probe-port", str(port)]
     with log.open("wb") as out:
         process = subprocess.Popen(command, env=environment(folder, **SETTINGS), cwd=folder, stdout=out, stderr=out)

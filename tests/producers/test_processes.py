@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,15 +16,9 @@ import psycopg
 import pytest
 
 from tally.local.databases import ServiceDatabase
+from tally.local.ports import free_ports
 
 WITHIN_S = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
@@ -37,7 +30,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 
 @contextmanager
 def api(folder: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
-    port = free_port()
+    (port,) = free_ports(1)
     with (folder / "api.log").open("wb") as log:
         arguments = [sys.executable, "-m", "producers", "api", "--port", str(port)]
         process = subprocess.Popen(arguments, cwd=folder, env=environment(folder, **settings), stderr=log)
@@ -107,7 +100,7 @@ def test_without_its_servers_it_lives_but_is_not_ready(tmp_path: Path) -> None:
 def test_a_missing_or_wrong_setting_is_one_line_that_names_it(
     settings: dict[str, str], code: int, word: str, tmp_path: Path
 ) -> None:
-    arguments = [sys.executable, "-m", "producers", "api", "--port", str(free_port())]
+    arguments = [sys.executable, "-m", "producers", "api", "--port", str(free_ports(1)[0])]
     ended = subprocess.run(
         arguments, cwd=tmp_path, env=environment(tmp_path, **settings), capture_output=True, text=True, check=False
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from producers.store.postgres import PostgresEventStore
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, new_id, now
 from schemas.messages import AuthorisePayment, CommandAnswered, wire_type
+from tally.local.ports import free_ports
 
 # Far more than anything takes, for machines that have much else to do.
 WITHIN_S = 60.0
@@ -102,9 +102,7 @@ class Sandbox:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        (self.port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = (data_dir / "sandbox.log").open("ab")
         self.process: subprocess.Popen[bytes] | None = None
