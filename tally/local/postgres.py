@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 from tally.local.child import Command, plain_environment, run_to_end
@@ -14,7 +16,7 @@ from tally.local.errors import ServerFailed
 from tally.local.passwords import Passwords
 from tally.local.ports import HOST
 from tally.local.postgres_place import Place, find_place, make_data_folder
-from tally.local.server import Server
+from tally.local.server import ASK_AGAIN_S, LEFTOVER_GONE_WITHIN_S, Server
 
 SUPERUSER = "postgres"
 INITDB_WITHIN_S = 120
@@ -108,6 +110,9 @@ class Postgres(Server):
     def _end_leftover(self, program: str) -> None:
         super()._end_leftover(program)
         lock_file = self.place.data / "postmaster.pid"
+        ends_at_s, pause = time.monotonic() + LEFTOVER_GONE_WITHIN_S, threading.Event()
+        while _has_heirs(lock_file) and time.monotonic() < ends_at_s:
+            pause.wait(ASK_AGAIN_S)
         try:
             pid = int(lock_file.read_text().splitlines()[0])
             arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -134,3 +139,13 @@ class Postgres(Server):
             if run_to_end(command, INITDB_WITHIN_S) != 0:
                 raise ServerFailed(self.name, "could not make its data directory", self.log)
         data.rename(self.place.data)
+
+
+def _has_heirs(lock_file: Path) -> bool:
+    """Whether children of a server that was killed still end: while one has its shared memory, no other server starts."""
+    try:
+        memory = lock_file.read_text().splitlines()[6].split()[1]
+        segments = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
+    except (OSError, IndexError):
+        return False  # an orderly end, or a system that does not tell
+    return any(segment[1] == memory and segment[6] != "0" for segment in segments)
