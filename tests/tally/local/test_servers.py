@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -27,7 +28,7 @@ from tally.local.postgres import Postgres
 from tally.local.servers import LocalServers
 from tally.local.valkey import Valkey
 
-GONE_WITHIN_S = 20.0
+GONE_WITHIN_S = 60.0
 
 START_AND_TELL_PIDS = """
 import signal, sys
@@ -158,6 +159,26 @@ def test_below_a_closed_folder_the_data_go_where_the_servers_account_can_enter(c
         data = server.place.data
         server.remove_data()
     assert not data.exists()
+
+
+def test_programs_that_several_processes_copy_at_once_are_there_once_and_whole(tmp_path: Path) -> None:
+    """Each would else write over a program that another one runs already."""
+    programs = tmp_path / "package" / "install" / "bin"
+    programs.mkdir(parents=True)
+    for number in range(50):
+        (programs / f"program-{number}").write_bytes(os.urandom(100_000))
+    copy = f"import pathlib, sys; from tally.local.postgres_place import _copied; print(_copied(pathlib.Path({str(programs)!r})))"
+    copying = [subprocess.Popen([sys.executable, "-c", copy], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    (place,) = {process.communicate()[0].strip() for process in copying}
+    home = Path(place).parents[3]
+    try:
+        assert [process.returncode for process in copying] == [0] * 4
+        assert [path.name for path in home.iterdir()] == ["whole"]
+        assert {path.name: path.read_bytes() for path in Path(place).iterdir()} == {
+            path.name: path.read_bytes() for path in programs.iterdir()
+        }
+    finally:
+        shutil.rmtree(home)
 
 
 def test_passwords_are_for_their_owner_alone(folder: Path) -> None:
