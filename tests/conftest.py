@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from properties import judge_by_what_is_found
 
 from tally.local.databases import PostgresHost
 from tally.local.kafka import Kafka
@@ -17,6 +18,10 @@ from tally.local.server import Server
 from tally.local.valkey import Valkey
 
 Value = TypeVar("Value")
+
+
+def pytest_configure() -> None:
+    judge_by_what_is_found()
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 from fold_workers import Workers
+from properties import judge_by_what_is_found
 from soak_table import SoakTable
 
 from tally.local.kafka import Kafka
@@ -42,6 +43,10 @@ importlib.import_module("faust_rdkafka")
 PARTITIONS = 4
 FOLD_WORKER = Path(__file__).with_name("fold_worker.py")
 SOAK = pytest.StashKey[SoakTable]()
+
+
+def pytest_configure() -> None:
+    judge_by_what_is_found()
 
 
 class Broker:

@@ -4,7 +4,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.outbox.config import DebeziumPlacement, Form, Routing
@@ -51,7 +51,6 @@ def answer(make: Any, row: Any) -> Parts | str:
 
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
-@settings(deadline=None)
 @given(values=st.lists(TEXTS, min_size=len(COLUMNS), max_size=len(COLUMNS)))
 def test_a_frame_gives_what_its_values_give(rules: dict[str, Any], values: list[bytes | None]) -> None:
     route = Route(Routing(**rules), COLUMNS, "public.outbox")

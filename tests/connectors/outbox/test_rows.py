@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.outbox.errors import MalformedStream
@@ -36,13 +36,11 @@ def answer_of_the_reader(frame: bytes, columns: int) -> list[bytes | None] | str
         return str(error)
 
 
-@settings(deadline=None)
 @given(st.lists(st.none() | st.binary(max_size=40), min_size=1, max_size=12))
 def test_every_row_comes_back(values: list[bytes | None]) -> None:
     assert row_reader(len(values))(frame_of(values)) == values
 
 
-@settings(deadline=None)
 @given(st.lists(st.none() | st.binary(max_size=9), min_size=1, max_size=5), st.data())
 def test_a_changed_or_cut_row_is_answered_as_by_the_loop(values: list[bytes | None], data: st.DataObject) -> None:
     frame = bytearray(frame_of(values))
