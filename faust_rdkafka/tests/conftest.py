@@ -20,16 +20,16 @@ import pytest
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    IsolationLevel,
     KafkaError,
     KafkaException,
     Message,
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient, NewTopic
 from fold_workers import Workers
 from properties import judge_by_what_is_found
+from settled import is_settled
 from soak_table import SoakTable
 
 from tally.local.kafka import Kafka
@@ -41,6 +41,7 @@ if getattr(sys.modules.get("faust_rdkafka"), "__file__", None) is None:
 importlib.import_module("faust_rdkafka")
 
 PARTITIONS = 4
+READ_WITHIN_S = 60.0
 FOLD_WORKER = Path(__file__).with_name("fold_worker.py")
 SOAK = pytest.StashKey[SoakTable]()
 
@@ -89,6 +90,10 @@ class Broker:
 
     def read(self, topic: str, isolation: str = "read_committed") -> list[Message]:
         """All that a reader sees from the beginning to the present end."""
+        deadline = time.monotonic() + READ_WITHIN_S
+        while isolation == "read_committed" and not self.is_settled(topic):
+            assert time.monotonic() < deadline, f"a transaction stays open in {topic}"
+            time.sleep(0.01)
         reader = Consumer(
             {
                 "bootstrap.servers": self.bootstrap,
@@ -102,7 +107,6 @@ class Broker:
         numbers = set(reader.list_topics(topic, 10).topics[topic].partitions)
         reader.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in numbers])
         found: list[Message] = []
-        deadline = time.monotonic() + 30
         while numbers and time.monotonic() < deadline:
             for message in reader.consume(10_000, 0.1):
                 if message.error() is None:
@@ -149,13 +153,8 @@ class Broker:
             return 0
 
     def is_settled(self, topic: str) -> bool:
-        """Whether no transaction is open in it: all that is written is committed or aborted."""
-        return self._ends(topic, IsolationLevel.READ_COMMITTED) == self._ends(topic, IsolationLevel.READ_UNCOMMITTED)
-
-    def _ends(self, topic: str, isolation: IsolationLevel) -> list[int]:
-        asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(PARTITIONS)}
-        found = self._admin.list_offsets(asked, isolation_level=isolation)
-        return [found[tp].result(20).offset for tp in asked]
+        """Whether no transaction is open in it."""
+        return is_settled(self._admin, topic)
 
 
 @pytest.fixture(scope="session")
@@ -205,7 +204,7 @@ def workers(broker: Broker, workers_of: Callable[[Broker], Workers]) -> Workers:
 def until() -> Callable[..., None]:
     """Wait for a condition of another process, which can only be looked at, with a bound."""
 
-    def wait(condition: Callable[[], bool], within_s: float = 30.0) -> None:
+    def wait(condition: Callable[[], bool], within_s: float = 60.0) -> None:
         deadline = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() < deadline, f"not within {within_s} s"
@@ -266,7 +265,7 @@ def running() -> Callable[[Any], AbstractAsyncContextManager[Any]]:
         app.finalize()
         await app.start()
         try:
-            await asyncio.wait_for(restored.wait(), 30)
+            await asyncio.wait_for(restored.wait(), 60)
             yield app
         finally:
             await app.stop()

@@ -20,6 +20,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka import Message as ConsumerRecord
 from confluent_kafka.admin import AdminClient, NewTopic
+from settled import is_settled
 
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, derive_id, new_id, now
@@ -49,7 +50,7 @@ from tally.local.ports import free_ports
 
 CODEC = AvroCodec()
 WITHIN_S = 60.0
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 60.0
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +153,7 @@ class WorkerProcess:
         self, bootstrap: str, index: int, log_file: Path, script: Path | None = None, port: int | None = None
     ) -> None:
         self.port = free_ports(1)[0] if port is None else port
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=90)
         self.log_file = log_file
         command = [sys.executable, "-m", "streams", "--index", str(index), "--port", str(self.port)]
         if script is not None:
@@ -198,7 +199,7 @@ class WorkerProcess:
     def stop(self) -> int:
         if self.process.poll() is None:
             self.process.terminate()
-        code = self.process.wait(timeout=30)
+        code = self.process.wait(timeout=60)
         self.http.close()
         return code
 
@@ -208,6 +209,7 @@ class Log:
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
+        self._admin = AdminClient({"bootstrap.servers": bootstrap})
         self.producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -270,6 +272,7 @@ class Log:
         try:
             consumer.assign(places)
             left = {(place.topic, place.partition) for place in places}
+            eventually(lambda: is_settled(self._admin, *topics), f"no transaction is open in {topics}")
             while left:
                 first = consumer.poll(1.0)
                 for record in [] if first is None else [first, *consumer.consume(1000, 0)]:

@@ -13,6 +13,7 @@ from typing import Any
 from click.testing import Result
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from settled import is_settled
 from typer.testing import CliRunner
 
 from schemas.codec import AvroCodec
@@ -57,6 +58,9 @@ class Source:
                     producer.produce(self.topic, value, key, headers=headers, timestamp=at_ms + version)
                 producer.flush()
                 producer.abort_transaction() if is_aborted else producer.commit_transaction()
+        admin = AdminClient({"bootstrap.servers": self.kafka})
+        while not is_settled(admin, self.topic):
+            threading.Event().wait(0.01)
 
     def write_raw(self, value: bytes, partition: int = 0, headers: list[tuple[str, bytes]] | None = None) -> None:
         producer = Producer({"bootstrap.servers": self.kafka})

@@ -14,16 +14,16 @@ from typing import Any
 
 import psycopg
 import pytest
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     NewTopic,
-    OffsetSpec,
     ResourceType,
 )
+from settled import is_settled
 from standing import WITHIN_S, of_connector, of_database, of_topics, stacks, until
 
 from connectors.outbox import LetterRecord, Metrics, OutboxConfig, Polling, Refusal, Routing, run
@@ -160,10 +160,29 @@ class Outbox:
                     connection.commit()
 
     def limit_topic(self, suffix: str, bytes_max: int) -> None:
-        """Lowers what one record of the topic may hold."""
+        """Sets what one record of the topic may hold; the broker goes by it when this returns.
+
+        Its answer says no more than that the limit is written down.
+        """
         entry = ConfigEntry("max.message.bytes", str(bytes_max), incremental_operation=AlterConfigOpType.SET)
         resource = ConfigResource(ResourceType.TOPIC, self.topic(suffix), incremental_configs=[entry])
         self.admin.incremental_alter_configs([resource])[resource].result(20)
+        settings = {"bootstrap.servers": self.bootstrap, "transactional.id": f"{self.name}.limit", "log_level": 2}
+        producer = Producer(settings | {"message.max.bytes": 10 * bytes_max})
+        producer.init_transactions(20)
+
+        def takes(bytes_: int) -> bool:
+            """Whether the topic would take such a record; it is never committed."""
+            errors: list[KafkaError | None] = []
+            producer.begin_transaction()
+            producer.produce(self.topic(suffix), b"x" * bytes_, on_delivery=lambda error, _: errors.append(error))
+            producer.flush(20)
+            producer.abort_transaction(20)
+            (error,) = errors
+            return error is None
+
+        margin = bytes_max // 4  # a record is more than its value
+        until(lambda: takes(bytes_max - margin) and not takes(bytes_max + margin), f"at most {bytes_max} bytes")
 
     def letters(self) -> Letters:
         """A topic for dead letters, and a hook that writes plain ones."""
@@ -174,6 +193,11 @@ class Outbox:
 
     def read(self, *topics: str) -> list[Any]:
         """Every committed record of the topics (default: all of this test), in the order of partitions and offsets."""
+        self.until_none_open(*(topics or self.topics()))
+        return self._read(*topics)
+
+    def _read(self, *topics: str) -> list[Any]:
+        """As far as no transaction is open."""
         settings = {"bootstrap.servers": self.bootstrap, "group.id": "none", "isolation.level": "read_committed"}
         consumer = Consumer(settings | {"enable.partition.eof": True, "enable.auto.commit": False, "log_level": 2})
         try:
@@ -201,7 +225,7 @@ class Outbox:
         found: list[Any] = []
 
         def enough() -> bool:
-            found[:] = self.read(*topics) if not topics or set(topics) <= set(self.topics()) else []
+            found[:] = self._read(*topics) if not topics or set(topics) <= set(self.topics()) else []
             return len(found) >= count
 
         until(enough, f"{count} records", within_s, lambda: f"{len(found)} records found\n{self.standing()}")
@@ -226,21 +250,9 @@ class Outbox:
     def until_none_open(self, *topics: str) -> None:
         """Waits until no transaction is open in the topics: a killed process's is ended by whoever finds its seat free.
 
-        A seat that is held does not say so yet: a process asked to stop then leaves the transaction to its time-out,
-        and `read` ends before it.
+        A seat that is held does not say so yet: a process asked to stop then leaves the transaction to its time-out.
         """
-        known = self.admin.list_topics(timeout=20).topics
-        ends = {TopicPartition(name, part): OffsetSpec.latest() for name in topics for part in known[name].partitions}
-
-        def reach(isolation: IsolationLevel) -> list[int]:
-            answers = self.admin.list_offsets(ends, isolation_level=isolation, request_timeout=20)
-            return [answer.result(20).offset for answer in answers.values()]
-
-        until(
-            lambda: reach(IsolationLevel.READ_COMMITTED) == reach(IsolationLevel.READ_UNCOMMITTED),
-            "no transaction open",
-            standing=self.standing,
-        )
+        until(lambda: is_settled(self.admin, *topics), "no transaction open", standing=self.standing)
 
     def end_all(self) -> None:
         """Ends every connector of the test."""
