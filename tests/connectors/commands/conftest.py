@@ -53,7 +53,7 @@ class SinkProcess:
 
     def stop(self) -> int:
         self.process.terminate()
-        return self.process.wait(20)
+        return self.process.wait(60)
 
 
 @dataclass
