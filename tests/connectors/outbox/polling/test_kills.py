@@ -34,8 +34,11 @@ def kill_at(outbox: Any, step: Step, lives: int) -> list[Any]:
         assert process.wait() == -signal.SIGKILL
     last = outbox.spawn()
     records = outbox.until_read(rows, outbox.topic("t"))
+    # The one before may have published the last of them.
+    outbox.until_written(rows)
+    outbox.until_seated(1)
     last.send_signal(signal.SIGTERM)
-    assert last.wait(30) == 0
+    assert last.wait(60) == 0
     return records
 
 
@@ -96,7 +99,7 @@ def kill_side_by_side(outbox: Any, kills: int, seed: int) -> list[Any]:
     outbox.until_none_open(outbox.topic("t"))
     for process in processes:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     return outbox.read(outbox.topic("t"))
 
 

@@ -170,7 +170,7 @@ def killed_beside_the_stream(outbox: Any, wait_until: Any, rows: int, kills: int
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
     try:
-        key = ask_republish(config, Republish(Bounds(), rows_per_second=rows / 4))
+        key = ask_republish(config, Republish(Bounds(), rows_per_second=rows / 8))
         for kill in range(1, kills + 1):
             wait_until(
                 lambda kill=kill, process=process: (
