@@ -33,10 +33,8 @@ class NoCopies:
 class ValkeyCopies:
     """Copies as `connectors/copies` keeps them: a hash `tally:<table>:<key>` with value, version and offset."""
 
-    def __init__(self, url: str) -> None:
-        self._client = redis.asyncio.Redis.from_url(
-            url, socket_timeout=COPY_WITHIN_S, socket_connect_timeout=COPY_WITHIN_S
-        )
+    def __init__(self, url: str, within_s: float = COPY_WITHIN_S) -> None:
+        self._client = redis.asyncio.Redis.from_url(url, socket_timeout=within_s, socket_connect_timeout=within_s)
 
     async def aclose(self) -> None:
         """Closes all connections."""

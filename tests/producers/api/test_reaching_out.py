@@ -95,7 +95,7 @@ def test_a_copy_counts_when_its_version_is_reached(valkey: str) -> None:
     client.hset(f"tally:orders:{key}-gone", mapping={"offset": 18})
 
     async def look() -> list[Any]:
-        copies = ValkeyCopies(valkey)
+        copies = ValkeyCopies(valkey, within_s=20)
         found = [await copies.find("orders", key, version) for version in (None, 3, 4)]
         found += [await copies.find("orders", name, None) for name in (f"{key}-gone", f"{key}-never")]
         await copies.aclose()

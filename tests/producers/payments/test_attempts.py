@@ -208,12 +208,12 @@ def test_a_void_during_the_call_is_applied_to_its_result(payments: Any, payments
     def waits(call: str) -> None:
         if call == "authorise":
             calling.set()
-            assert voided.wait(10)
+            assert voided.wait(60)
 
     provider = FakeProvider(before=waits)
     with runner(payments_pool, provider):
         order_id, command = payments.authorise()
-        assert calling.wait(10)
+        assert calling.wait(60)
         void = payments.do(VOID, order_id)
         voided.set()
         assert payments.answered(command).outcome == "DONE"
@@ -260,13 +260,13 @@ def test_a_runner_dropped_after_the_call_leaves_its_result_to_the_next(payments:
     def stalls(point: str) -> None:
         if point == "called":
             called.set()
-            go_on.wait(20)
+            go_on.wait(60)
 
     provider = FakeProvider()
     stalled = AttemptRunner(payments_pool, provider, settings=RunnerSettings(calls_max=1, lease_s=0.3, reached=stalls))
     stalled.start()
     order_id, command = payments.authorise()
-    assert called.wait(10)
+    assert called.wait(60)
     with runner(payments_pool, provider):
         assert payments.answered(command).outcome == "DONE"
     go_on.set()
@@ -302,7 +302,7 @@ def test_a_runner_killed_at_any_point_is_taken_over(
     order_id, command = payments.authorise()
     arguments = [sys.executable, str(script), payments_database.service_url, sandbox.url, point]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    assert subprocess.run(arguments, timeout=30, check=False, env=environment).returncode == -signal.SIGKILL
+    assert subprocess.run(arguments, timeout=120, check=False, env=environment).returncode == -signal.SIGKILL
     assert len(payments.answers(command)) == (point == "kept")
     provider = HttpProvider(sandbox.url)
     with runner(payments_pool, provider):

@@ -21,7 +21,7 @@ BACKENDS = "select pid from pg_stat_activity where application_name = 'two-phase
 @pytest.mark.parametrize("step", cases(STEPS, SAMPLE))
 def test_a_coordinator_killed_at_any_step_leaves_both_or_neither(pair: Pair, matrix: Matrix, step: str) -> None:
     process, id_ = pair.start(step, signal.SIGKILL, is_refused=step in ABORT_STEPS)
-    assert process.wait(30) == -signal.SIGKILL
+    assert process.wait(60) == -signal.SIGKILL
     pair.settle()
     assert pair.there(id_) == ((True, True) if step in COMMITTED else (False, False))
     note(matrix, step, "coordinator killed", pair, id_)

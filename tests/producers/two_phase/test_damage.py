@@ -21,7 +21,7 @@ WHO = Who("ann", "told so")
 
 def test_an_operators_rollback_prepared_behind_our_back_is_kept_as_damage_until_it_is_forgotten(pair: Pair) -> None:
     process, id_ = pair.start("after decision", signal.SIGKILL)
-    process.wait(30)
+    process.wait(60)
     (gid,) = [str(each.identifier) for each in pair.participants["payments"].prepared()]
     with psycopg.connect(pair.payments_url, autocommit=True) as connection:
         connection.execute(f"rollback prepared '{gid}'")
@@ -38,7 +38,7 @@ def test_an_operators_rollback_prepared_behind_our_back_is_kept_as_damage_until_
 
 def test_an_operators_commit_prepared_before_any_decision_is_damage_too(pair: Pair) -> None:
     process, id_ = pair.start("before decision", signal.SIGKILL)
-    process.wait(30)
+    process.wait(60)
     (prepared,) = pair.participants["orders"].prepared()
     with psycopg.connect(pair.orders_url, autocommit=True) as connection:
         connection.execute(f"commit prepared '{prepared.identifier}'")
@@ -51,7 +51,7 @@ def test_an_operators_commit_prepared_before_any_decision_is_damage_too(pair: Pa
 
 def test_an_operator_ends_what_is_prepared_everywhere_and_cannot_break_a_decision(pair: Pair) -> None:
     process, id_ = pair.start("before decision", signal.SIGKILL)
-    process.wait(30)
+    process.wait(60)
     operator = Operator(pair.decisions, pair.participants)
     (found,) = operator.open()
     assert sorted(found.prepared) == ["orders", "payments"]
@@ -63,7 +63,7 @@ def test_an_operator_ends_what_is_prepared_everywhere_and_cannot_break_a_decisio
 
 def test_what_only_some_have_prepared_cannot_be_committed_by_hand(pair: Pair) -> None:
     process, id_ = pair.start("after prepare orders", signal.SIGKILL)
-    process.wait(30)
+    process.wait(60)
     operator = Operator(pair.decisions, pair.participants)
     (found,) = operator.open()
     with pytest.raises(NotAtAll):
@@ -74,7 +74,7 @@ def test_what_only_some_have_prepared_cannot_be_committed_by_hand(pair: Pair) ->
 
 def test_what_is_prepared_tells_what_it_holds(pair: Pair) -> None:
     process, _ = pair.start("before decision", signal.SIGKILL)
-    process.wait(30)
+    process.wait(60)
     with psycopg.connect(pair.orders_url, autocommit=True) as connection:
         (found,) = held(connection)
     assert "commands" in found.tables

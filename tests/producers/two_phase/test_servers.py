@@ -12,14 +12,15 @@ from two_phase_pair import Apart
 from producers.two_phase.participant import Outcome
 from producers.two_phase.recovery import Bounds, Recovery
 
-HASTY = Bounds(abandoned_after_s=0.0, answer_within_s=0.5)
+# Time enough for a server that does answer, however busy the machine is.
+HASTY = Bounds(abandoned_after_s=0.0, answer_within_s=3.0)
 
 
 @pytest.mark.parametrize("step", ["after prepare payments", "after decision", "after commit orders"])
 def test_a_participants_server_that_crashes_keeps_what_it_prepared(apart: Apart, step: str) -> None:
     pair = apart.pair
     process, id_ = pair.start(step, signal.SIGKILL)
-    process.wait(30)
+    process.wait(60)
     apart.own.kill_and_restart()
     pair.recovery().run_pass()
     assert pair.prepared() == []
@@ -30,7 +31,7 @@ def test_a_participants_server_that_crashes_keeps_what_it_prepared(apart: Apart,
 def test_a_participant_out_of_reach_keeps_the_transaction_open_until_it_is_back(apart: Apart) -> None:
     pair = apart.pair
     process, id_ = pair.start("after decision", signal.SIGKILL)
-    process.wait(30)
+    process.wait(60)
     apart.server.stop()
     recovery = pair.recovery()
     found = recovery.run_pass()
@@ -46,7 +47,7 @@ def test_a_participant_out_of_reach_keeps_the_transaction_open_until_it_is_back(
 def test_a_server_that_is_connected_and_silent_holds_up_nobody_else(apart: Apart) -> None:
     pair = apart.pair
     process, id_ = pair.start("before decision", signal.SIGKILL)
-    process.wait(30)
+    process.wait(60)
     recovery = Recovery(pair.decisions.begin_life("test"), pair.decisions, pair.participants, HASTY)
     # It has a connection that was good a moment ago.
     assert len(pair.participants["payments"].prepared()) == 1
@@ -73,7 +74,7 @@ def test_a_participant_restored_from_an_older_backup_is_told_as_damage(apart: Ap
     apart.server.wait_ready()
     known = {decision.transaction for decision in pair.decisions.committed("payments")}
     process, id_ = pair.start("after forget", signal.SIGKILL)
-    process.wait(30)
+    process.wait(60)
     assert pair.there(id_) == (True, True)
     apart.server.stop()
     subprocess.run(["rm", "-rf", str(data)], check=True)
