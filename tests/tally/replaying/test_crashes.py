@@ -18,7 +18,8 @@ from replay_source import BODIES, ORDERS, Source, drop_topic, make_topic
 
 from tally.replaying.topics import ORIGIN_HEADER
 
-MORE_ORDERS = 40
+# At this pace a replay takes most of a minute: long enough that whatever is done to it meets it in its middle.
+MORE_ORDERS = 400
 ALL = (ORDERS + MORE_ORDERS) * len(BODIES)
 RATE = 25
 
@@ -95,7 +96,7 @@ def test_after_a_kill_each_record_is_there_exactly_once(
     name = source.another() if kind == "topic" else str(tmp_path / f"orders{suffix}")
     process = start(id_, f"{kind}:{name}")
     process.kill()
-    process.wait(20)
+    process.wait(60)
     assert 0 < written(source, id_) < ALL
     if kind == "file":
         # What a killed process had written and not accounted for.
@@ -127,7 +128,7 @@ def test_a_file_has_one_process_and_an_interrupt_pauses_it(
     refused = source.run("run", "--resume", id_)
     assert (refused.exit_code, "another process" in refused.stderr) == (1, True)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert (process.returncode, f"--resume {id_}" in said) == (130, True), said
     standing = source.document("status", id_)
     assert (standing["state"], len(path.read_text().splitlines())) == ("PAUSED", standing["written"])
@@ -145,7 +146,7 @@ def test_a_pause_from_elsewhere_ends_the_process_and_a_cut_file_is_not_gone_on_w
     assert (again.exit_code, "there is such a replay, RUNNING" in again.stderr) == (2, True)
     source.wish(id_, b"a wish that nobody can read")
     paused = source.document("pause", id_, "--reason", "too much at noon")
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert (paused["state"], process.returncode) == ("PAUSED", 130)
     assert paused["left"] > 0
     assert source.run("pause", id_).exit_code == 2
@@ -175,7 +176,7 @@ def test_a_source_that_is_gone_or_was_made_anew_is_not_gone_on_with(source: Sour
     copy = source.another()
     process = start(id_, f"topic:{copy}")
     source.document("pause", id_)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     copied = of_topic(source, copy)
     drop_topic(source.kafka, source.topic)
     gone = source.run("run", "--resume", id_)
