@@ -69,13 +69,16 @@ class Running:
 
     def receive(self, sku: str, quantity: int) -> None:
         """Stock comes in; returns when the agent has answered."""
-        with self.client() as client:
-            answer = client.post(
-                f"/stock/{sku}/receipts",
-                json={"quantity": quantity},
-                headers={"Idempotency-Key": uuid.uuid4().hex, "Prefer": "wait=10"},
-            )
-        assert answer.status_code == 200, answer.text
+        headers, answers = {"Idempotency-Key": uuid.uuid4().hex, "Prefer": "wait=10"}, list[httpx.Response]()
+
+        def is_there() -> bool:
+            """202 is "taken, and not answered yet": the same key asks again and receives nothing twice."""
+            with self.client() as client:
+                answers.append(client.post(f"/stock/{sku}/receipts", json={"quantity": quantity}, headers=headers))
+            return answers[-1].status_code != 202
+
+        wait_for(is_there, AWAY_WITHIN_S, f"the receipt of {sku}")
+        assert answers[-1].status_code == 200, answers[-1].text
 
     def status_of(self, order_id: str) -> dict[str, Any]:
         """The order as the API shows it; asked for again where the API says that a server is away for a moment."""
@@ -99,7 +102,7 @@ class Running:
         producer.produce(topic, value, key)
         assert producer.flush(10) == 0
 
-    def wait_status(self, order_id: str, *wanted: str, within_s: float = 30) -> dict[str, Any]:
+    def wait_status(self, order_id: str, *wanted: str, within_s: float = 60) -> dict[str, Any]:
         wait_for(lambda: self.status_of(order_id)["status"] in wanted, within_s, f"{order_id} to be {wanted}")
         return self.status_of(order_id)
 

@@ -212,6 +212,7 @@ def check(shop: Shop, scenario: Scenario, skus: list[str], order_id: str) -> Non
     shop.wait_ended(order_id, scenario.ends)
     wait_for(lambda: len(history(shop, order_id)) >= len(scenario.events), ENDED_WITHIN_S, "the order's history")
     assert history(shop, order_id) == scenario.events
+    wait_for(lambda: "items" in shop.ask("/dead-letters"), ENDED_WITHIN_S, "an answer on dead letters")
     assert shop.ask("/dead-letters")["items"] == []
     money = httpx.get(f"{shop.running.endpoints['payment_provider']}/payments/{order_id}").json()
     assert money["status"] == scenario.money

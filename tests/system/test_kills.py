@@ -72,7 +72,7 @@ class Shop(threading.Thread):
             self.stopping.wait(0.1)
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_every_process_is_killed_once_and_every_promise_holds(running: Running) -> None:
     for sku in SKUS:
         running.receive(sku, 150)
@@ -80,14 +80,14 @@ def test_every_process_is_killed_once_and_every_promise_holds(running: Running) 
     shop.start()
     for name in PROCESSES:
         before = len(shop.placed)
-        wait_for(lambda before=before: len(shop.placed) >= before + ORDERS_BETWEEN_KILLS, 60, "orders before a kill")
+        wait_for(lambda before=before: len(shop.placed) >= before + ORDERS_BETWEEN_KILLS, 90, "orders before a kill")
         running.kill(name)
     after = len(shop.placed)
-    wait_for(lambda: len(shop.placed) >= after + ORDERS_BETWEEN_KILLS, 60, "orders after the last kill")
+    wait_for(lambda: len(shop.placed) >= after + ORDERS_BETWEEN_KILLS, 90, "orders after the last kill")
     shop.stopping.set()
     shop.join(60)
     assert not shop.is_alive()
-    ended_by = time.monotonic() + 90
+    ended_by = time.monotonic() + 150
     for order_id in shop.placed:
         running.wait_status(
             order_id, "CONFIRMED", "REJECTED", "CANCELLED", within_s=max(1.0, ended_by - time.monotonic())
