@@ -75,7 +75,7 @@ def join_and_leave(run: FoldRun, until: Any, times: int) -> None:
         until(lambda before=before: run.done() > before + 2_000)
         if number % 2:
             second.send_signal(signal.SIGTERM)
-            assert second.wait(20) == 0
+            assert second.wait(60) == 0
         else:
             second.kill()
             second.wait()
@@ -172,7 +172,7 @@ def test_an_idle_worker_whose_place_in_the_group_another_took_ends(fold: Any, un
     first = run.start()
     until(run.finished)
     twin = run.start()
-    assert first.wait(30) == EXIT_FATAL
+    assert first.wait(60) == EXIT_FATAL
     run.send(200)
     run.finish(twin)
     run.check()
@@ -182,7 +182,7 @@ def test_a_transaction_that_times_out_is_undone_and_its_commands_are_done_once(
     broker: Any, fold: Any, until: Any, soak: Any, tmp_path: Path
 ) -> None:
     """The worker sleeps in an open transaction until the broker has aborted it; then it is fenced and ends."""
-    run = fold(2_000, records_max="20", hold="transaction", gate=str(tmp_path), transaction_timeout_ms="1000")
+    run = fold(2_000, records_max="20", hold="transaction", gate=str(tmp_path), transaction_timeout_ms="3000")
     process = run.start()
     until(lambda: run.done() > 0)
     (tmp_path / "hold").touch()
@@ -191,7 +191,7 @@ def test_a_transaction_that_times_out_is_undone_and_its_commands_are_done_once(
     assert not broker.is_settled(run.out)
     until(lambda: broker.is_settled(run.out))
     (tmp_path / "go").touch()
-    assert process.wait(20) == EXIT_FATAL
+    assert process.wait(60) == EXIT_FATAL
     assert run.done() == before
     run.finish(run.start(hold=""))
     run.check()

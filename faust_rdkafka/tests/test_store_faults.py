@@ -70,7 +70,7 @@ class StoredFold(FoldRun):
 
 def end(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
 
 
 def note_of(folder: Path) -> Note:

@@ -66,4 +66,4 @@ def test_a_worker_says_its_line_when_it_is_asked(broker: Any, workers: Any, unti
     process.send_signal(signal.SIGUSR1)
     until(lambda: f"{app}-0: ready, 4 partitions, lag 0 records" in (tmp_path / "workers.log").read_text())
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0

@@ -14,7 +14,7 @@ def make_app(broker: Any, **options: Any) -> App:
     return App(broker.name("app"), broker=broker.url, instance="0", web_enabled=False, **options)
 
 
-async def eventually(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
+async def eventually(condition: Callable[[], Any], within_s: float = 60.0) -> Any:
     """The first true answer; for what other threads or the broker bring about."""
     async with asyncio.timeout(within_s):
         while not (answer := condition()):  # noqa: ASYNC110  nothing here signals

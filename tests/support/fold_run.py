@@ -72,7 +72,7 @@ class FoldRun:
         self._until(self.finished, FINISH_WITHIN_S)
         for process in processes:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
 
     def restores(self) -> list[tuple[int, float]]:
         """(changelog records, seconds) that each start's restore took, in order."""

@@ -46,7 +46,7 @@ class Workers:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
-            process.wait(20)
+            process.wait(60)
         if self._forge is not None:
             self._forge.end()
         self._log.close()

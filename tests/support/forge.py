@@ -100,7 +100,7 @@ class Forge:
     def end(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(20)
+        self._process.wait(60)
         self._answers.close()
 
 

@@ -33,7 +33,7 @@ class RacingWriters:
         """Lets each finish its transaction."""
         self._ended.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)
 
     def _write(self, writer: int) -> None:
         draw, turn = random.Random(f"{self._seed}/{writer}"), 0

@@ -9,7 +9,7 @@ import sys
 def run(*arguments: str, watch: bool = False) -> subprocess.CompletedProcess[str]:
     options = ["-X", "importtime"] if watch else []
     command = [sys.executable, *options, "-m", "tally.entry", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_a_connector_becomes_itself_before_the_verbs_are_loaded() -> None:

@@ -25,7 +25,7 @@ from schemas.table_versions import Versions, to_value
 from schemas.topics import DEAD_LETTERS, TOPICS
 from tally.local.valkey import Valkey
 
-WITHIN_S = 40.0
+WITHIN_S = 60.0
 PARTITIONS = 2
 
 
@@ -50,7 +50,7 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         assert self._failed == []
 

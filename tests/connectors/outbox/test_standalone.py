@@ -13,7 +13,7 @@ ROUTER = "io.debezium.transforms.outbox.EventRouter"
 
 
 def ended(*arguments: str) -> tuple[int, str]:
-    done = subprocess.run([sys.executable, str(PROCESS), *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, str(PROCESS), *arguments], capture_output=True, text=True, timeout=120)
     return done.returncode, done.stderr.strip()
 
 
@@ -50,7 +50,7 @@ def test_a_debezium_user_moves_with_the_file_they_have(outbox: Any, tmp_path: Pa
     assert sorted(record.value() for record in records) == [b"1", b"2", b"3"]
     assert [name for name, _ in records[0].headers()] == ["id", "eventType"]
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
 
 
 def test_an_option_that_is_not_known_ends_it_with_one_line(outbox: Any, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_row_that_kafka_cannot_take_is_set_aside_and_the_rest_goes_on(outbox: 
     assert about["dead_letter.topic"].endswith(b".no topic/at all")
     assert outbox.until_read(1, outbox.topic("t"))[0].value() == b"2"
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
 
 
 def test_without_dead_letters_such_a_row_ends_it(outbox: Any) -> None:

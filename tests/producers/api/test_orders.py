@@ -79,14 +79,14 @@ def test_the_same_key_while_the_first_runs_is_409(api: Any) -> None:
     together, statuses = threading.Barrier(6), list[int]()
 
     def place() -> None:
-        together.wait(10)
+        together.wait(60)
         statuses.append(api.client.post("/orders", json=api.order(), headers=running).status_code)
 
     threads = [threading.Thread(target=place) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert set(statuses) <= {201, 409}
     assert 201 in statuses
     with api.pool.connection() as connection:

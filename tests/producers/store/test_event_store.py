@@ -286,7 +286,7 @@ def test_two_threads_with_one_id_make_one_order(orders_pool: Pool, order_id: str
     together, answers, running = threading.Barrier(4), list[Answer](), list[str]()
 
     def place() -> None:
-        together.wait(10)
+        together.wait(60)
         try:
             answers.append(do(store, create))
         except StillRunning as error:
@@ -296,7 +296,7 @@ def test_two_threads_with_one_id_make_one_order(orders_pool: Pool, order_id: str
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len(answers) + len(running) == 4
     assert len(set(answers)) == 1
     assert store.find_head("orders", order_id).version == 1

@@ -61,7 +61,7 @@ def test_a_pivot_killed_at_any_step_pays_once_or_leaves_it_to_the_next(
 ) -> None:
     shop.credit("c1", CREDIT)
     order_id, command = shop.confirm("c1", TOTAL)
-    assert spawn(command, step, signal.SIGKILL).wait(30) == -signal.SIGKILL
+    assert spawn(command, step, signal.SIGKILL).wait(60) == -signal.SIGKILL
     settle(shop)
     assert is_paid(shop, order_id) is (step in COMMITTED)
     matrix.note(step, "pivot killed", "paid" if is_paid(shop, order_id) else "not yet")
@@ -91,7 +91,7 @@ def test_a_pivot_killed_while_the_wallet_refuses_takes_nothing(
 ) -> None:
     shop.credit("c1", TOTAL - 1)
     order_id, command = shop.confirm("c1", TOTAL)
-    assert spawn(command, step, signal.SIGKILL).wait(30) == -signal.SIGKILL
+    assert spawn(command, step, signal.SIGKILL).wait(60) == -signal.SIGKILL
     settle(shop)
     by_the_next(shop, command)
     matrix.note(step, "pivot killed, refused", shop.types(order_id)[-1])

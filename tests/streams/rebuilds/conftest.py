@@ -108,13 +108,15 @@ def unique() -> str:
 
 
 @pytest.fixture
-def row_of() -> Callable[..., dict[str, Any]]:
+def row_of(until: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
     """A worker's row of a table and key, once it has reached a version."""
 
     def reached(worker: Any, table: str, key: str, version: int) -> dict[str, Any]:
-        answer = worker.get(f"/tables/{table}/{key}", version=version, wait_ms=20_000)
-        assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()["value"]
+        def asked() -> Any:
+            answer = worker.get(f"/tables/{table}/{key}", version=version, wait_ms=20_000)
+            return answer.json() if answer.status_code == 200 else None
+
+        found: dict[str, Any] = until(asked, f"{key} of {table} at version {version}")["value"]
         return found
 
     return reached

@@ -35,7 +35,7 @@ def test_a_build_goes_on_after_kill_9_and_folds_each_event_once(
     for sku in range(100):
         row_of(worker, "stock", f"{unique}-{sku}", 130)
     verb("build", "stock")
-    worker.process.wait(30)
+    worker.process.wait(60)
     worker = start()
     until(worker.is_up, "it answers again")
     answers = set()

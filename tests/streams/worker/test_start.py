@@ -16,7 +16,7 @@ def _run(bootstrap: str | None, cwd: Any, *arguments: str, **settings: str) -> s
     if bootstrap is not None:
         environment["TALLY_KAFKA_BOOTSTRAP"] = bootstrap
     command = [sys.executable, "-m", "streams", *arguments]
-    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_a_wrong_setting_is_one_line_that_names_it(tmp_path: Any) -> None:

@@ -39,12 +39,12 @@ def unique() -> str:
 def _received(worker: Any, log: Any, until: Callable[..., Any], sku: str, quantity: int) -> None:
     id_ = log.command(ReceiveStock(quantity), sku)
     log.flush()
-    answer = worker.get(f"/tables/stock_commands/{id_}", wait_ms=20_000)
+    answer = worker.get(f"/tables/stock_commands/{id_}", wait_ms=60_000)
     assert answer.json()["value"]["outcome"] == "DONE"
 
 
 def _order(worker: Any, order_id: str, version: int) -> dict[str, Any]:
-    answer = worker.get(f"/tables/orders/{order_id}", version=version, wait_ms=20_000)
+    answer = worker.get(f"/tables/orders/{order_id}", version=version, wait_ms=60_000)
     assert answer.status_code == 200, answer.text
     row: dict[str, Any] = answer.json()["value"]
     return row
@@ -234,7 +234,7 @@ def test_pages_follow_each_other_through_a_customer(
 def test_a_refused_adjustment_is_answered_in_its_row(worker: Any, log: Any, unique: str) -> None:
     id_ = log.command(AdjustStock(-5, "lost"), f"sku-{unique}")
     log.flush()
-    row = worker.get(f"/tables/stock_commands/{id_}", wait_ms=20_000).json()["value"]
+    row = worker.get(f"/tables/stock_commands/{id_}", wait_ms=60_000).json()["value"]
     assert (row["outcome"], row["reason"], row["event_ids"]) == ("REFUSED", "BELOW_ZERO", [])
 
 

@@ -91,7 +91,7 @@ def waiting(kafka: str) -> Iterator[Callable[[str], str]]:
 
     yield put
     for thread in answering:
-        thread.join(30)
+        thread.join(60)
     for future in admin.delete_topics(made).values() if made else ():
         future.result()
 

@@ -52,14 +52,14 @@ def answer(kafka: str, connector: str) -> Iterator[Answer]:
         threads[-1].start()
 
         def what() -> Republish:
-            threads[-1].join(30)
+            threads[-1].join(60)
             return asked[-1]
 
         return what
 
     yield begin
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
 
 
 def test_what_was_sent_is_printed_and_the_request_taken_away(

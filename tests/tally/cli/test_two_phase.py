@@ -66,7 +66,7 @@ def two_phase(urls: dict[str, str], tmp_path: Path) -> Run:
 def left_at(pair: Pair, step: str) -> tuple[str, str]:
     """What a coordinator that is killed at a step leaves: the transaction, and the id of its row."""
     process, id_ = pair.start(step, signal.SIGKILL)
-    process.wait(30)
+    process.wait(60)
     (transaction,) = {each.identifier.transaction for there in pair.participants.values() for each in there.prepared()}
     return transaction, id_
 

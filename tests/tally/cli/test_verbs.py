@@ -35,7 +35,7 @@ def test_each_is_found_and_the_help_names_them_in_order() -> None:
 
 def test_the_process_of_a_verb_loads_no_other() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "tally.entry", "orders", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     loaded = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if "|" in line}
     # What is imported by name is not listed itself; all that it imports is.
     assert "tally.cli.failures" in loaded

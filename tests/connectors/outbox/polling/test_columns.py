@@ -20,7 +20,7 @@ def test_the_command_prints_sql_for_the_owner_to_run(outbox: Any) -> None:
     outbox.insert(1, 3)
     printed = subprocess.run(
         [sys.executable, "-c", PRINT, "--table", "public.outbox", "--print-polling-sql"],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=120,
     ).stdout  # fmt: skip
     outbox.sql(printed)
     outbox.polls()

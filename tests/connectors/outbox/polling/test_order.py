@@ -125,5 +125,5 @@ def test_a_frozen_process_is_worked_around_and_its_seat_is_not_given_away(
     assert assert_effectively_once(polled, polled.until_read(60, polled.topic("t"))) == 0
     wait_until(lambda: polled.sql("select distinct status from outbox") == [("PUBLISHED",)], "written")
     frozen.send_signal(signal.SIGTERM)
-    assert frozen.wait(30) == 0
+    assert frozen.wait(60) == 0
     assert running.end() == 0
