@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import takewhile
 from typing import Any
 
 import orjson
 
 from schemas.codec import Codec
 from schemas.envelope import Message
-from schemas.errors import Undecodable
+from schemas.errors import DamagedRecord, Undecodable
 from schemas.records import decode_record
 
 Row = dict[str, Any]
@@ -59,3 +61,24 @@ def message_of(row: Row, codec: Codec) -> Message:
     except (KeyError, TypeError, AttributeError, binascii.Error, ValueError) as wrong:
         raise Undecodable(f"this is no row of a history: {wrong}") from wrong
     return decode_record(headers, payload, codec)
+
+
+def events_of(rows: Iterable[Row], of: tuple[str, str], first: int, codec: Codec) -> list[Message]:
+    """Events of the aggregate `of` (type, id) from version `first` on, as far as `rows` have them without a gap.
+
+    Raises DamagedRecord, also for an event of another aggregate.
+    """
+    events = [_event(row, of, codec) for row in rows]
+    numbered = takewhile(lambda pair: pair[1].envelope.version == pair[0], enumerate(events, start=first))
+    return [event for _, event in numbered]
+
+
+def _event(row: Row, of: tuple[str, str], codec: Codec) -> Message:
+    try:
+        message = message_of(row, codec)
+        there = message.envelope.aggregatetype, message.envelope.subject
+        if there != of:
+            raise Undecodable(f"an event of {'/'.join(there)} stands under {'/'.join(of)}")
+    except Undecodable as error:
+        raise DamagedRecord(f"{of[0]}.events", row.get("partition", -1), row.get("offset", -1), error.reason) from None
+    return message

@@ -12,9 +12,9 @@ service, a read comes from Kafka by the workers' index, with the tail that it la
 EventStoreError
 ├── NotAppendable    only the worker that owns the partition writes these events; send it commands
 ├── WrongEvent       a body that is no message, or an id of no aggregate
-├── HistoryBehind    the index has not reached the version that the aggregate stands at, and nothing else can tell
-└── DamagedRecord    a record that cannot be read; named by its place
-A moved history raises `schemas.errors.Conflict`, a held one `producers.errors.Busy`.
+└── HistoryBehind    the index has not reached the version that the aggregate stands at, and nothing else can tell
+A moved history raises `schemas.errors.Conflict`, a held one `producers.errors.Busy`; an event that cannot be read
+`schemas.errors.DamagedRecord` with topic, partition, offset, reason and remedy (`Damaged` where it is in an outbox).
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import takewhile
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -37,8 +36,8 @@ from producers.store.postgres import PostgresEventStore
 from producers.wallets.aggregate import WALLETS
 from schemas.codec import AvroCodec, Codec
 from schemas.envelope import Envelope, Message, new_id, now, to_json
-from schemas.errors import Undecodable
-from schemas.histories import Row, message_of
+from schemas.errors import DamagedRecord, Undecodable
+from schemas.histories import Row, events_of
 from schemas.messages import MESSAGES, wire_type
 from schemas.records import decode_record
 from schemas.topics import EVENT_TOPICS
@@ -92,14 +91,6 @@ class HistoryBehind(EventStoreError):
             "try again in a moment, and if it stays away ask `tally fsck`"
         )
         self.lacks, self.head = lacks, head
-
-
-class DamagedRecord(EventStoreError):
-    """The record at `place` (topic/partition/offset) cannot be read."""
-
-    def __init__(self, place: str, reason: str) -> None:
-        super().__init__(f"{place}: {reason}; `tally fsck` tells what else is wrong")
-        self.place = place
 
 
 class Index(Protocol):
@@ -200,8 +191,8 @@ class EventStore:
         """One aggregate's events by version, both ends included; up to where it stands now without `to_version`.
 
         The head comes first, so neither gap nor repeat can show between index and outbox.
-        Empty for an unknown aggregate. Raises HistoryBehind, also for a gap that nothing fills; DamagedRecord,
-        HistoryBroken, `tally.reading` errors.
+        Empty for an unknown aggregate. Raises HistoryBehind, also for a gap that nothing fills; `schemas.errors.Damaged`,
+        `tally.reading` errors.
         """
         head = self._head(aggregate_id)
         last = head if to_version is None else min(to_version, head)
@@ -235,7 +226,7 @@ class EventStore:
                 try:
                     yield to_json(decode_record(found.headers, found.value, self._codec))
                 except Undecodable as error:
-                    raise DamagedRecord(f"{name}/{found.partition}/{found.offset}", error.reason) from None
+                    raise DamagedRecord(name, found.partition, found.offset, error.reason) from None
 
     def _head(self, aggregate_id: str) -> int:
         if self._gate is not None:
@@ -250,19 +241,7 @@ class EventStore:
             if self._gate is None:
                 raise
             return []
-        events = [self._message_of(row) for row in rows]
-        for event in events:
-            if (event.envelope.aggregatetype, event.envelope.subject) != (self._type, aggregate_id):
-                raise HistoryBroken(f"{self._type}/{aggregate_id}", last, [])
-        numbered = takewhile(lambda pair: pair[1].envelope.version == pair[0], enumerate(events, start=first))
-        return [event for _, event in numbered]
-
-    def _message_of(self, row: Row) -> Message:
-        try:
-            return message_of(row, self._codec)
-        except Undecodable as error:
-            place = f"{self._type}.events/{row.get('partition')}/{row.get('offset')}"
-            raise DamagedRecord(place, error.reason) from None
+        return events_of(rows, (self._type, aggregate_id), first, self._codec)
 
     def _tail(self, aggregate_id: str, first: int, last: int) -> list[Message]:
         """All that the index lacks, from the outbox; nothing where that does not have it whole (any more)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import takewhile
 
 from fastapi_problem.error import Problem
 
@@ -14,7 +13,7 @@ from producers.errors import HistoryBroken
 from producers.orders.service import OrderService
 from schemas.codec import Codec
 from schemas.envelope import Message
-from schemas.histories import message_of
+from schemas.histories import events_of
 
 # The table that tells the newest version of an aggregate that no database gates.
 TABLE_BY_TYPE = {"inventory": "stock", "sagas": "order_sagas"}
@@ -59,10 +58,7 @@ class Histories:
                 if clock() >= until:
                     break
             await asyncio.sleep(PAUSE_S)
-        raise unavailable(
-            "history-behind",
-            f"orders/{order_id}: {len(events)} of {head} events are indexed, and the outbox lacks some",
-        )
+        raise _behind(f"orders/{order_id}: {len(events)} of {head} events are indexed, and the outbox lacks some")
 
     async def of_single_writer(self, aggregatetype: str, aggregate_id: str, wait_s: float) -> list[Message]:
         """All events of a SKU or a saga, to the version that its table shows; empty for an unknown one.
@@ -113,15 +109,15 @@ class Histories:
                 return events
             if clock() >= until:
                 what = f"{len(events)} of {last - first + 1} events are indexed, version {next_version} is not yet"
-                raise unavailable("history-behind", f"{aggregatetype}/{aggregate_id}: {what}")
+                raise _behind(f"{aggregatetype}/{aggregate_id}: {what}")
             await asyncio.sleep(PAUSE_S)
 
     async def _indexed(self, aggregatetype: str, aggregate_id: str, first: int, last: int) -> list[Message]:
-        """What the index has from `first` on without a gap. Raises the problem 503, and HistoryBroken for a stranger."""
+        """What the index has from `first` on without a gap. Raises the problem 503, and DamagedRecord."""
         rows = await self._reader.history(aggregatetype, aggregate_id, first, last)
-        events = [message_of(row, self._codec) for row in rows]
-        for event in events:
-            if (event.envelope.aggregatetype, event.envelope.subject) != (aggregatetype, aggregate_id):
-                raise HistoryBroken(f"{aggregatetype}/{aggregate_id}", last, [])
-        numbered = takewhile(lambda pair: pair[1].envelope.version == pair[0], enumerate(events, start=first))
-        return [event for _, event in numbered]
+        return events_of(rows, (aggregatetype, aggregate_id), first, self._codec)
+
+
+def _behind(what: str) -> Problem:
+    # A gap in the topic, or a record without a version, looks the same from here.
+    return unavailable("history-behind", f"{what}; if it stays so, `tally fsck` tells why")

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import psycopg
+import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi_problem.error import Problem
@@ -16,12 +17,14 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from producers.errors import Busy, CommandIdReused, StillRunning
-from schemas.errors import Conflict
+from schemas.errors import EVENT_DAMAGED, Conflict, Damaged, DamagedRecord
 
 # A held row is let go within seconds, a recovery takes about as long; asking more often helps nobody.
 RETRY_AFTER_S = 1
 # A body may have thousands of faults; the first ones are enough to mend it.
 FAULTS_MAX = 20
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 def bad_request(type_: str, detail: str) -> Problem:
@@ -67,6 +70,7 @@ def install(app: FastAPI) -> None:
         Conflict: _moved,
         StillRunning: _still_running,
         CommandIdReused: _reused,
+        Damaged: _damaged,
         PoolTimeout: _database_away,
         psycopg.OperationalError: _database_away,
     }
@@ -93,6 +97,16 @@ def _still_running(_: ExceptionHandler, __: Request, error: Exception) -> Proble
 
 def _reused(_: ExceptionHandler, __: Request, error: Exception) -> Problem:
     return invalid("idempotency-key-reused", "this Idempotency-Key was used with another body")
+
+
+def _damaged(_: ExceptionHandler, __: Request, error: Exception) -> Problem:
+    assert isinstance(error, Damaged)
+    # Trying again helps nobody; so it is no 503.
+    _log.error("an event cannot be read", place=error.place, reason=error.reason)
+    told: dict[str, Any] = {"place": error.place, "reason": error.reason, "remedy": error.remedy}
+    if isinstance(error, DamagedRecord):
+        told |= {"topic": error.topic, "partition": error.partition, "offset": error.offset}
+    return Problem("Damaged", type_=EVENT_DAMAGED, detail=str(error), status=500, **told)
 
 
 def _database_away(_: ExceptionHandler, __: Request, error: Exception) -> Problem:

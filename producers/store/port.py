@@ -147,7 +147,7 @@ class EventStore(Protocol):
     ) -> list[Message]:
         """The history, by version, from one version to another (the head's by default), both included.
 
-        Empty for an unknown aggregate. Raises HistoryBroken.
+        Empty for an unknown aggregate. Raises HistoryBroken, and Damaged for a row that cannot be read.
         """
 
     def find_head(self, aggregatetype: str, aggregate_id: str) -> Head:

@@ -19,7 +19,8 @@ from producers.store.port import DONE, RUNNING, Answer, Append, CommandId, Head,
 from schemas import outbox
 from schemas.codec import Codec
 from schemas.envelope import Envelope, Message
-from schemas.errors import Conflict
+from schemas.errors import Conflict, Damaged, Undecodable
+from schemas.records import decode_body
 from schemas.topics import TOPICS
 
 # The lock is asked for, never waited for: a repeat that comes while the first runs must be told so at once.
@@ -221,7 +222,10 @@ class PostgresEventStore:
             causation_id=causation or id_,
             traceparent=traceparent,
         )
-        return Message(envelope, self._codec.decode(bytes(payload)))
+        try:
+            return Message(envelope, decode_body(envelope, bytes(payload), self._codec))
+        except Undecodable as error:
+            raise Damaged(f"outbox row {id_}", error.reason, "`tally fsck` tells whether Kafka has it whole") from None
 
 
 def find_head(connection: Connection, aggregatetype: str, aggregate_id: str) -> Head:

@@ -12,9 +12,10 @@ import typer
 from rich.console import Console
 
 from schemas.codec import Codec
+from schemas.errors import DamagedRecord
 from schemas.partitioning import partition_of
-from schemas.topics import APP_ID
-from tally.cli.failures import NotFound, VerbGroup, WrongUsage
+from schemas.topics import APP_ID, EVENT_TOPICS
+from tally.cli.failures import CheckFailed, NotFound, VerbGroup, WrongUsage
 from tally.cli.kafka import Bootstrap, reading, reading_codec
 from tally.cli.printing import Format, chosen, csv_line, fill, to_line
 from tally.cli.records import COLUMNS, for_table, to_row, tokens
@@ -70,20 +71,26 @@ def consume(
     codec = reading_codec()
     show = printer(chosen(form), codec)
     read: Counter[Partition] = Counter()
-    shown = 0
+    shown = damaged = 0
+    first: DamagedRecord | None = None
     try:
         with reading(bootstrap) as reader:
             for record in records(reader, wanted, stop, read):
                 if type_ is not None and header(record, "ce_type") != type_:
                     continue
-                show(record)
+                reason = show(record)
                 shown += 1
+                if reason is not None and record.topic in EVENT_TOPICS:
+                    damaged += 1
+                    first = first or DamagedRecord(record.topic, record.partition, record.offset, reason)
                 if shown == num:
-                    return
+                    break
     finally:
         if key is not None and read:
             # A key has no index in Kafka: what its few records cost is worth knowing.
             typer.echo(_cost(read, shown), err=True)
+    if first is not None:
+        raise CheckFailed(f"{first}" if damaged == 1 else f"{damaged} events cannot be read; the first: {first}")
 
 
 def _cost(read: Counter[Partition], shown: int) -> str:
@@ -114,15 +121,18 @@ def records(reader: Reader, wanted: Wanted, stop: bool, read: Counter[Partition]
             yield record
 
 
-def printer(kind: str, codec: Codec) -> Callable[[Record], None]:
-    """A function that prints one record in a format, at once: whoever follows sees it when it comes."""
+def printer(kind: str, codec: Codec) -> Callable[[Record], str | None]:
+    """A function that prints one record in a format, at once: whoever follows sees it when it comes.
+
+    It gives the reason why the record cannot be decoded; None for one that can.
+    """
     if kind == "table":
         console = Console(highlight=False, markup=False, soft_wrap=True)
         return lambda record: _print_person(console, record, codec)
     if kind == "csv":
         typer.echo(csv_line(COLUMNS), nl=False)
 
-    def show(record: Record) -> None:
+    def show(record: Record) -> str | None:
         row = to_row(record, codec)
         match kind:
             case "json" | "jsonl":
@@ -133,15 +143,17 @@ def printer(kind: str, codec: Codec) -> Callable[[Record], None]:
                 typer.echo(csv_line([flat.get(column) for column in COLUMNS]), nl=False)
             case template:
                 typer.echo(fill(template, tokens(record, row)), nl=False)
+        return row.get("undecodable")
 
     return show
 
 
-def _print_person(console: Console, record: Record, codec: Codec) -> None:
+def _print_person(console: Console, record: Record, codec: Codec) -> str | None:
     row = for_table(to_row(record, codec))
     where = f"{row['topic']}/{row['partition']}/{row['offset']}"
     version = "" if row["version"] is None else f"@{row['version']}"
     console.print(f"{row['timestamp']}  {where:<26} {row['key'] or '-'}{version}  {row['type'] or '-'}  {row['data']}")
+    return row.get("undecodable")
 
 
 def _places(reader: Reader, wanted: Wanted) -> list[Partition]:

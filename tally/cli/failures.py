@@ -4,7 +4,7 @@ Failure
 ├── WrongUsage      exit code 2: the command line asks for what cannot be
 ├── NotFound        exit code 3: what was asked for is not there
 ├── OutOfReach      exit code 4: a server does not answer
-└── CheckFailed     exit code 5: a check said no; its findings are on stdout
+└── CheckFailed     exit code 5: a check said no, its findings are on stdout; or an event that was to be read is damaged
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class OutOfReach(Failure):
 
 
 class CheckFailed(Failure):
-    """A check said no."""
+    """A check said no, or an event that was to be read is damaged."""
 
     exit_code = CHECK_SAID_NO
 

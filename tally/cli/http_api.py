@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from tally.cli.failures import Failure, NotFound, OutOfReach, WrongUsage
+from schemas.errors import EVENT_DAMAGED
+from tally.cli.failures import CheckFailed, Failure, NotFound, OutOfReach, WrongUsage
 from tally.settings import Settings
 
 # Longer than any wait that a verb asks of the API.
@@ -54,6 +55,8 @@ def failure_of(answer: httpx.Response) -> Failure:
         problem = answer.json()
     except ValueError:
         problem = {}
+    if problem.get("type") == EVENT_DAMAGED:
+        return CheckFailed(str(problem["detail"]))
     said = str(problem.get("detail") or problem.get("title") or answer.reason_phrase)
     if errors := problem.get("errors"):
         said = f"{said}: {errors}"

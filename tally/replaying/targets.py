@@ -56,7 +56,7 @@ class Target(Protocol):
 class Shown:
     """Hands each record to a function, a screen say; after a crash the last ones come again."""
 
-    def __init__(self, show: Callable[[Record, Message], None], flush: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, show: Callable[[Record, Message], object], flush: Callable[[], None] = lambda: None) -> None:
         self._show, self._flush = show, flush
 
     def claim(self, is_new: bool) -> None:

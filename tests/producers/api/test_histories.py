@@ -112,6 +112,7 @@ def test_a_history_that_can_be_told_by_nobody_yet_says_so(api: Any, order_id: st
     api.workers.away.update(away)
     answer = api.client.get(f"/orders/{order_id}/events")
     assert (answer.status_code, answer.json()["type"]) == (503, "history-behind")
+    assert answer.json()["detail"].endswith("`tally fsck` tells why")
     assert answer.headers["Retry-After"]
 
 
@@ -123,7 +124,9 @@ def test_an_index_that_runs_ahead_of_the_head_is_cut_at_the_head(api: Any, order
 
 def test_a_row_of_another_aggregate_is_refused(api: Any, order_id: str) -> None:
     api.workers.histories["orders", order_id] = {1: row(event(OrderConfirmed(), "orders", "other", 1))}
-    assert api.client.get(f"/orders/{order_id}/events").status_code == 500
+    answer = api.client.get(f"/orders/{order_id}/events")
+    assert (answer.status_code, answer.json()["type"]) == (500, "event-damaged")
+    assert answer.json()["reason"] == f"an event of orders/other stands under orders/{order_id}"
 
 
 def test_a_sku_has_a_history_too(api: Any) -> None:

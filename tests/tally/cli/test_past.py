@@ -89,6 +89,14 @@ def test_a_past_that_is_refused_has_its_exit_code(run: Any, api: Any, status: in
         assert "the reason" in result.stderr
 
 
+def test_a_damaged_event_is_one_line_with_exit_code_5(run: Any, api: Any) -> None:
+    said = "orders.events/3/17 cannot be read: cut; `tally fsck` tells more"
+    api.answer("GET", "/orders/o1", 500, {"type": "event-damaged", "title": "Damaged", "detail": said})
+    for verb in (["show", "o1", "--at", NOON], ["show", "o1", "--version", "1"], ["diff", "o1", "--from", NOON]):
+        result = run("orders", *verb, "--api", api.url)
+        assert (result.exit_code, result.stderr, result.stdout) == (5, f"{said}\n", "")
+
+
 def test_a_table_that_is_none_is_not_found(run: Any, api: Any) -> None:
     assert run("tables", "diff", "nothing", "o1", "--from", NOON, "--api", api.url).exit_code == 3
     assert api.asked == []

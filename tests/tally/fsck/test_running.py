@@ -27,7 +27,7 @@ from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, new_id
 from schemas.messages import ConfirmOrder, CreateOrder, OrderLine, wire_type
 from schemas.records import encode_record
-from schemas.topics import EVENT_TOPICS, ORDERS_EVENTS, TOPICS
+from schemas.topics import EVENT_TOPICS, ORDERS_EVENTS, PARTITIONS, TOPICS
 from tally.cli.__main__ import app
 from tally.cli.fsck import topic_faults
 from tally.fsck.running import Sources, fsck
@@ -105,6 +105,8 @@ def test_what_is_on_its_way_is_no_fault_and_what_stays_away_is(
         "snapshots": 20,
     }
     assert sum("looking again" in line for line in said) == 1
+    told = {line.split(":")[0] for line in said if line.startswith("partition")}
+    assert told == {f"partition {number}" for number in range(PARTITIONS)}
     with psycopg.connect(url) as connection:
         connection.execute("update heads set version = 3 where aggregateid = %s", (events[0].envelope.subject,))
     (found,) = fsck(Sources(broker, {"orders": url}, tables=False), list).findings
