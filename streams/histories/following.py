@@ -129,7 +129,11 @@ class Follower:
             if message.error() is None
         ]
         reached = Position(self._topic_ids[place[0]], messages[-1].offset() + 1)
+        passed_over = index.forked + index.unreadable
         index.add(*place, records, reached)
+        if index.forked + index.unreadable > passed_over:
+            where = {"topic": place[0], "partition": place[1], "before_offset": reached.next_offset}
+            log.error("histories lack what cannot be theirs; see `tally fsck`", **where)
 
     def _ids(self) -> dict[str, str]:
         """Ids of the event topics that are there. Raises KafkaException."""
