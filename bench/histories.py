@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -64,6 +65,7 @@ def _fill(bootstrap: str, count: int) -> None:
         [NewTopic(name, PARTITIONS, 1, config=TOPICS[name].config) for name in EVENT_TOPICS]
     ).values():
         made.result(30)
+    begun = time.perf_counter()
     producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 20})
     others = _others(count)
     # In turn, so that no aggregate's events lie together.
@@ -76,6 +78,8 @@ def _fill(bootstrap: str, count: int) -> None:
     for version in range(1, HOT_EVENTS + 1):
         _produce(producer, HOT, version)
     producer.flush()
+    took = time.perf_counter() - begun
+    print(f"topic filled          {count / took:12,.0f} events/s   {took:6.0f} s", flush=True)
 
 
 def _others(count: int) -> int:
@@ -103,7 +107,11 @@ def _index(bootstrap: str, folder: Path, count: int) -> None:
     took = time.perf_counter() - begun
     bytes_ = sum(os.path.getsize(folder / name) for name in os.listdir(folder))
     events = sum(ends.values())
-    print(f"index filled          {events / took:12,.0f} events/s   {bytes_ / events:6.0f} bytes an event", flush=True)
+    print(
+        f"index filled          {events / took:12,.0f} events/s   {took:6.0f} s, {bytes_ / events:.0f} bytes an event, "
+        f"{bytes_ / 1e6:,.0f} MB, process {_memory_mb(resource.RUSAGE_SELF)} MB at most",
+        flush=True,
+    )
     others = _others(count)
     asked = {
         f"ten events of one of {others:,}": [(f"p{(n * 7919) % others}", 1, VERSION_MAX) for n in range(READS)],
@@ -162,9 +170,14 @@ def _prove(bootstrap: str) -> None:
     report = fsck(Sources(bootstrap, tables=False), list)
     records, seconds = report.figures["records"], report.figures["seconds"]
     print(
-        f"fsck                  {records / seconds:12,.0f} events/s   {seconds} s, {len(report.findings)} findings",
+        f"fsck                  {records / seconds:12,.0f} events/s   {seconds} s, {len(report.findings)} findings, "
+        f"{_memory_mb(resource.RUSAGE_CHILDREN)} MB at most in one of its processes",
         flush=True,
     )
+
+
+def _memory_mb(whose: int) -> int:
+    return resource.getrusage(whose).ru_maxrss // 1024
 
 
 if __name__ == "__main__":
