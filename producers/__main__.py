@@ -32,7 +32,8 @@ def api(port: Port = None, host: Host = "127.0.0.1") -> None:
             kafka_bootstrap=bootstrap,
             payments_database_url=settings.values.payments_database_url,
             redis_url=settings.values.redis_url,
-        )
+        ),
+        _load("tally.reading.letters").KafkaLetters(bootstrap),
     )
 
 

@@ -13,7 +13,7 @@ from psycopg_pool import PoolTimeout
 from producers.api.app import THREADS_MAX, make_app
 from producers.api.copies import NoCopies, ValkeyCopies
 from producers.api.histories import Histories
-from producers.api.kept_letters import KafkaLetters
+from producers.api.kept_letters import Letters
 from producers.api.owners import KafkaOwners
 from producers.api.parts import Parts
 from producers.api.reading import Reader
@@ -44,7 +44,7 @@ class ApiSettings:
     redis_url: str | None = None
 
 
-def run(settings: ApiSettings) -> None:
+def run(settings: ApiSettings, letters: Letters) -> None:
     """Serves until it is told to end."""
     codec = AvroCodec()
     orders_pool = open_pool(settings.orders_database_url, "tally-api-orders", PoolSize(1, THREADS_MAX))
@@ -63,7 +63,7 @@ def run(settings: ApiSettings) -> None:
         wallets=None if payments_pool is None else WalletService(PostgresEventStore(payments_pool, codec)),
         checks={"orders database": lambda: _database_fault(orders_pool), "kafka": lambda: _kafka_fault(admin)},
         histories=Histories(reader, orders, codec),
-        letters=KafkaLetters(settings.kafka_bootstrap, codec),
+        letters=letters,
     )
 
     async def close() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Producer
 
+from producers.api.kept_letters import LettersUnknown, letter_row
 from schemas.codec import AvroCodec
 from schemas.envelope import body_to_json, to_json
 from schemas.errors import Undecodable
@@ -15,10 +16,12 @@ from schemas.letters import DISCARD, FAILED
 from schemas.messages import ActOnDeadLetters, DeadLettered, DeadLettersActed
 from schemas.records import decode_record, encode_record, first_message
 from schemas.topics import AUDIT_TRAIL, DEAD_LETTERS, DEAD_LETTERS_COMMANDS
-from tally.reading.reader import Reader, Unreachable, whole
+from tally.reading.reader import Reader, UnknownTopic, Unreachable, whole
 
 SOURCE = "/tally/cli"
 SENT_WITHIN_S = 10.0
+# Where it is quiet after so long, Kafka has gone away in the middle.
+READ_WITHIN_S = 10.0
 LOOK_AGAIN_S = 0.2
 
 Row = dict[str, Any]
@@ -27,14 +30,36 @@ Sent = tuple[str, int, bytes, bytes | None, list[tuple[str, bytes]]]
 
 
 def letters(reader: Reader, only: str | None = None) -> dict[str, Row]:
-    """The letters that are there, by id: the last of each key counts, a record without value takes it away."""
-    last: dict[str, bytes | None] = {}
+    """The letters that are there, by id."""
+    codec = AvroCodec()
+    return {id_: _row(id_, value, codec) for id_, value in _kept(reader).items() if only in (None, id_)}
+
+
+class KafkaLetters:
+    """Letters for the API, each time anew: few people ask, and few letters there should be."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap, self._codec = bootstrap, AvroCodec()
+
+    def read(self) -> list[Row]:
+        """See `producers.api.kept_letters.Letters`."""
+        try:
+            with Reader(self._bootstrap) as reader:
+                return [letter_row(id_, value, self._codec) for id_, value in _kept(reader).items()]
+        except (Unreachable, UnknownTopic) as error:
+            raise LettersUnknown(str(error)) from None
+
+
+def _kept(reader: Reader) -> dict[str, bytes]:
+    """The last of each key counts, and a record without value takes it away. Raises Unreachable."""
+    ends_at_s, last = time.monotonic() + READ_WITHIN_S, dict[str, bytes | None]()
     starts, ends = whole(reader, (DEAD_LETTERS,))
     for record in reader.read(starts, ends):
-        if record is not None and record.key is not None:
-            last[record.key.decode(errors="backslashreplace")] = record.value
-    codec = AvroCodec()
-    return {id_: _row(id_, value, codec) for id_, value in last.items() if value is not None and only in (None, id_)}
+        if record is not None:
+            last[(record.key or b"").decode(errors="backslashreplace")] = record.value
+        elif time.monotonic() > ends_at_s:
+            raise Unreachable("the letters could not be read in time")
+    return {id_: value for id_, value in last.items() if value is not None}
 
 
 def act(bootstrap: str, wish: ActOnDeadLetters, rows: list[Row]) -> None:
