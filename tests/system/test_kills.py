@@ -9,7 +9,6 @@ import uuid
 from typing import Any
 
 import httpx
-import pytest
 from running_system import Running, order, wait_for
 
 SKUS = [f"kill-{number}" for number in range(8)]
@@ -72,7 +71,6 @@ class Shop(threading.Thread):
             self.stopping.wait(0.1)
 
 
-@pytest.mark.timeout(600)
 def test_every_process_is_killed_once_and_every_promise_holds(running: Running) -> None:
     for sku in SKUS:
         running.receive(sku, 150)

@@ -71,7 +71,7 @@ def test_a_killed_broker_is_waited_for(
         dead = outbox.letters()
         running = outbox.start(dead_letter_topic=dead.topic, dead_letter=dead.write).until_ready()
         outbox.insert(1, 500)
-        assert until_answered(running.config, ask(running.config, Request()), 30) is not None
+        assert until_answered(running.config, ask(running.config, Request()), 60) is not None
         broker.kill()
         outbox.insert(501, 1_000)
         broker.launch()
@@ -82,7 +82,7 @@ def test_a_killed_broker_is_waited_for(
         broker.kill()
         broker.start()
         # Nothing was under way; and of a partition with a new leader a client asks in vain until it reads the metadata.
-        assert until_answered(running.config, ask(running.config, Request()), 30) is not None, (
+        assert until_answered(running.config, ask(running.config, Request()), 60) is not None, (
             "requests are heard again"
         )
         assert running.end() == 0

@@ -187,7 +187,7 @@ def test_a_message_that_is_no_row_becomes_a_letter_and_holds_nobody_back(bare_ou
     reasons = [letter.value() for letter in bare_outbox.read(dead.topic)]
     assert reasons[0].startswith(b"logical message: Expecting value")
     assert b"aggregatetype" in reasons[1]
-    left = until_answered(running.config, ask(running.config, Request()), 30)
+    left = until_answered(running.config, ask(running.config, Request()), 60)
     assert left is not None
     assert len(left.entries) == 2
     assert running.end() == 0

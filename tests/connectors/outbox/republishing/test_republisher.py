@@ -13,7 +13,7 @@ import pytest
 from connectors.outbox.republishing.asked import Bounds, Progress, Republish
 from connectors.outbox.republishing.asking import ask_republish, cancel, republishing, until_republished
 
-SILENT_MAX_S = 60.0
+SILENT_MAX_S = 120.0
 
 
 def started(outbox: Any, **changes: Any) -> Any:

@@ -6,8 +6,6 @@ import signal
 from collections import defaultdict
 from typing import Any
 
-import pytest
-
 from connectors.outbox.waiting.asking import ask, until_answered
 from connectors.outbox.waiting.entries import Request, State
 from connectors.outbox.waiting.topic import read_waiting
@@ -63,7 +61,7 @@ def test_later_rows_wait_behind_a_refused_one_and_others_go_on(outbox: Any, wait
     again = outbox.start(create_topics=False, dead_letter_topic=dead.topic, dead_letter=dead.write).until_ready()
     small(outbox, "a", 7)
     key = ask(again.config, Request(aggregate="a"))
-    left = until_answered(again.config, key, 30)
+    left = until_answered(again.config, key, 60)
     assert left is not None
     assert not left.entries
     small(outbox, "a", 8)
@@ -79,7 +77,7 @@ def test_a_row_that_was_corrected_in_the_table_is_sent_as_it_is_now(outbox: Any)
     outbox.sql("insert into outbox (aggregatetype, aggregateid, payload, version) values (null, 'a', '1', 1)")
     running.until_rows(1)
     outbox.sql("update outbox set aggregatetype = 't'")
-    left = until_answered(running.config, ask(running.config, Request()), 30)
+    left = until_answered(running.config, ask(running.config, Request()), 60)
     assert left is not None
     assert not left.entries
     assert versions_by_key(outbox) == {"a": [1]}
@@ -94,7 +92,7 @@ def test_a_row_that_left_the_table_is_sent_from_what_was_kept(outbox: Any) -> No
     running.until_rows(2)
     outbox.sql("delete from outbox")
     outbox.limit_topic("t", 100_000)
-    left = until_answered(running.config, ask(running.config, Request()), 30)
+    left = until_answered(running.config, ask(running.config, Request()), 60)
     assert left is not None
     assert not left.entries
     assert versions_by_key(outbox) == {"a": [1, 2]}
@@ -112,7 +110,7 @@ def test_a_waiting_row_that_is_refused_itself_becomes_the_next_failed_one(outbox
     small(outbox, "a", 4)
     running.until_rows(4)
     outbox.sql("update outbox set payload = '1' where version = 1")
-    left = until_answered(running.config, ask(running.config, Request()), 30)
+    left = until_answered(running.config, ask(running.config, Request()), 60)
     assert left is not None
     assert [entry.state for entry in left.entries.values()] == [State.FAILED, State.WAITING]
     assert versions_by_key(outbox) == {"a": [1, 2]}
@@ -120,7 +118,6 @@ def test_a_waiting_row_that_is_refused_itself_becomes_the_next_failed_one(outbox
     assert running.end() == 0
 
 
-@pytest.mark.timeout(300)
 def test_a_redrive_that_is_killed_again_and_again_leaves_neither_copies_nor_gaps(outbox: Any, wait_until: Any) -> None:
     outbox.create_topic("letters", 1)
     arguments = ("--no-create-topics", "--dead-letters", outbox.topic("letters"))
@@ -150,11 +147,11 @@ def test_a_redrive_that_is_killed_again_and_again_leaves_neither_copies_nor_gaps
         process.wait()
         process = outbox.spawn(*arguments)
         outbox.insert(ROWS + mended, ROWS + mended + 10)
-    left = until_answered(config, key, 60)
+    left = until_answered(config, key, 120)
     assert left is not None
     count = ROWS + 33
     if left.entries:
-        until_answered(config, ask(config, Request()), 60)
+        until_answered(config, ask(config, Request()), 120)
     outbox.until_read(count, outbox.topic("t"))
     found = versions_by_key(outbox)
     assert sum(map(len, found.values())) == count
