@@ -29,7 +29,7 @@ AGE_MAX_S = 10**9
 async def sagas(
     parts: ThePart,
     state: Annotated[Text, Query(description="RUNNING, COMPENSATING, STUCK, PARKED, CONFIRMED, REJECTED …")] = None,
-    step: Annotated[Text, Query(description="those that wait for this step")] = None,
+    step: Annotated[Text, Query(description="those that wait for this step, or are stuck at it")] = None,
     error: Annotated[Text, Query(description="those whose open error has this text")] = None,
     older_s: Annotated[int, Query(ge=0, le=AGE_MAX_S, description="those that are open for so long")] = 0,
     limit: Limit = PAGE_DEFAULT,

@@ -34,7 +34,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class WantedSagas:
-    """Which sagas: of a state, that wait for a step, whose error has this text, that began so long ago and are not over."""
+    """Which sagas: of a state, that stand at a step, whose error has this text, that began so long ago and are not over."""
 
     state: str | None = None
     step: str | None = None
@@ -52,7 +52,7 @@ class WantedSagas:
         """Whether this saga, as people see it, is one of them."""
         return (
             self.state in (None, saga["state"])
-            and (self.step is None or any(waits["step"] == self.step for waits in saga["waiting_for"]))
+            and (self.step in (None, saga["stuck_at"]) or self.step in (waits["step"] for waits in saga["waiting_for"]))
             and (self.error is None or self.error in (saga["error"] or ""))
             and (self.older_s is None or (saga["age_s"] or 0) >= self.older_s)
         )
@@ -176,6 +176,8 @@ class Reader:
             "reason": reason if parked is None else parked.standing.history.rpartition("\n")[2],
             "parked_by": None if parked is None else parked.letter_id,
             "order_status": saga.order_status,
+            # What was refused is waited for no more: without a person it stays so.
+            "stuck_at": None if stuck is None else stuck.step,
             "error": _error(saga, parked),
             "age_s": None if saga.started_at is None else int(((at or now()) - saga.started_at).total_seconds()),
             "next_timer": min(row.get("due", {}).values(), default=None),

@@ -32,7 +32,7 @@ def list_(
     status: Annotated[
         str | None, typer.Option("--status", "--state", help="RUNNING, COMPENSATING, STUCK, PARKED, CONFIRMED …")
     ] = None,
-    step: Annotated[str | None, typer.Option(help="Those that wait for this step.")] = None,
+    step: Annotated[str | None, typer.Option(help="Those that wait for this step, or are stuck at it.")] = None,
     error: Annotated[str | None, typer.Option(help="Those whose open error has this text.")] = None,
     older: Annotated[str | None, typer.Option(help="Those that are open for so long, such as 5m.")] = None,
     num: Annotated[int, typer.Option("--num", "-n", min=1, max=_SHOWN_MAX, help="At most so many.")] = _SHOWN,

@@ -27,6 +27,7 @@ from schemas.envelope import Envelope, Message, derive_id, new_id, now
 from schemas.errors import Undecodable
 from schemas.messages import (
     AuthorisePayment,
+    CapturePayment,
     CommandAnswered,
     ConfirmOrder,
     OrderConfirmed,
@@ -285,7 +286,7 @@ class Log:
 
 
 class Services(threading.Thread):
-    """Orders and payments: they answer every command, a repeated one from memory. `decline` and `silent`: payments of these orders."""
+    """Orders and payments: they answer every command, a repeated one from memory. `decline`, `dispute`, `silent`: payments of these orders."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(daemon=True)
@@ -293,6 +294,7 @@ class Services(threading.Thread):
         self.status: dict[str, tuple[str, int]] = {}
         self.answers: dict[str, CommandAnswered] = {}
         self.decline: set[str] = set()
+        self.dispute: set[str] = set()
         self.silent: set[str] = set()
         self.payments: dict[str, str] = {}
         self._ended = threading.Event()
@@ -372,5 +374,7 @@ class Services(threading.Thread):
     def _payment(self, order_id: str, body: Any) -> tuple[str, str | None]:
         if isinstance(body, AuthorisePayment) and order_id in self.decline:
             return "REFUSED", "PAYMENT_DECLINED"
+        if isinstance(body, CapturePayment) and order_id in self.dispute:
+            return "REFUSED", "EXPIRED"
         self.payments[order_id] = type(body).__name__
         return "DONE", None

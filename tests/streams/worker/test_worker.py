@@ -10,9 +10,18 @@ from urllib.parse import quote
 import pytest
 
 from schemas.envelope import Envelope, Message, new_id, now
-from schemas.messages import AdjustStock, OrderCancelled, OrderShipped, ReceiveStock, StockReceived, wire_type
+from schemas.messages import (
+    ActOnSaga,
+    AdjustStock,
+    OrderCancelled,
+    OrderShipped,
+    ReceiveStock,
+    StockReceived,
+    wire_type,
+)
 from schemas.partitioning import partition_of
 from schemas.topics import (
+    AUDIT_TRAIL,
     DEAD_LETTERS,
     INVENTORY_COMMANDS,
     INVENTORY_EVENTS,
@@ -199,6 +208,33 @@ def test_a_silent_payment_provider_is_given_up_after_the_steps_deadline(
     until(_saga_in(worker, order_id, "REJECTED"), "the void was asked for again and answered")
     events = [m.body for _, m in log.read(SAGAS_EVENTS) if m.envelope.subject == order_id]
     assert [type(event).__name__ for event in events].count("SagaEnded") == 1
+
+
+def test_a_saga_that_is_stuck_is_found_by_its_step_its_error_and_its_age_until_a_person_has_acted(
+    worker: Any, log: Any, services: Any, until: Callable[..., Any], unique: str
+) -> None:
+    sku, order_id = f"sku-{unique}", f"order-{unique}"
+    services.dispute.add(order_id)
+    _received(worker, log, until, sku, 4)
+    services.place(order_id, [(sku, 4)])
+    until(_saga_in(worker, order_id, "STUCK"), "the capture is refused")
+
+    def listed(**wanted: object) -> bool:
+        return order_id in [item["order_id"] for item in worker.get("/sagas", **wanted).json()["items"]]
+
+    assert listed(state="stuck")
+    assert listed(state="stuck", step="capture", error="EXPIRED")
+    for other in ({"state": "running"}, {"step": "ship"}, {"error": "DECLINED"}, {"older_s": 3_600}):
+        assert not listed(**other)
+    until(lambda: listed(step="capture", older_s=1), "it is older than a second")
+    services.dispute.discard(order_id)
+    id_ = new_id()
+    envelope = Envelope(id_, wire_type(ActOnSaga), "/tally/cli", "sagas", order_id, None, now(), id_, id_)
+    log.send(SAGAS_DEADLINES, Message(envelope, ActOnSaga("RETRY", "ann", "the card was renewed")))
+    until(_saga_in(worker, order_id, "CONFIRMED"), "the capture is tried again")
+    assert not listed(step="capture")
+    (acted,) = [m.body for _, m in log.read(AUDIT_TRAIL) if m.envelope.subject == order_id]
+    assert (acted.act, acted.by, acted.reason) == ("RETRY", "ann", "the card was renewed")
 
 
 def test_pages_follow_each_other_through_a_customer(
