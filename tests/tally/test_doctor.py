@@ -7,6 +7,7 @@ import uuid
 import psycopg
 import pytest
 
+from producers.two_phase.tables import DECISIONS
 from schemas.topics import TOPICS
 from tally.doctor import examine
 from tally.local.databases import PostgresHost
@@ -72,3 +73,22 @@ def test_a_prepared_transaction_is_a_figure_with_its_age_and_a_finding_that_tell
     for what in ("holds rows of held", "session(s) wait", "of log are pinned", "no logical slot can be created"):
         assert what in told[f"orders/{gid}"]
     assert "two-phase" not in {finding.check for finding in young.findings}
+
+
+def test_damage_of_a_two_phase_commit_is_a_finding_until_it_is_forgotten(
+    kafka: str, database: str, valkey: str
+) -> None:
+    transaction, damage = uuid.uuid4(), '{"payments": "HEURISTIC_ROLLBACK"}'
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(DECISIONS)
+        connection.execute(
+            "insert into two_phase_decisions (transaction, coordinator, epoch, outcome, participants, damage)"
+            " values (%s, 'test', 1, 'COMMIT', '{orders,payments}', %s)",
+            [transaction, damage],
+        )
+        report = examine(settings(kafka, database, valkey))
+        connection.execute("update two_phase_decisions set forgotten_at = now()")
+        forgotten = examine(settings(kafka, database, valkey))
+    told = {finding.place: finding.message for finding in report.findings if finding.check == "two-phase"}
+    assert "HEURISTIC_ROLLBACK" in told[f"orders/{transaction}"]
+    assert "two-phase" not in {finding.check for finding in forgotten.findings}
