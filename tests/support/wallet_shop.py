@@ -10,8 +10,9 @@ from producers.orders.service import OrderService, Origin
 from producers.payments.handler import PaymentCommands
 from producers.store.connections import Pool
 from producers.store.postgres import PostgresEventStore
-from producers.two_phase.coordinator import Coordinator
+from producers.two_phase.coordinator import Coordinator, no_steps
 from producers.two_phase.decisions import Decisions
+from producers.two_phase.participant import Steps
 from producers.two_phase.postgres import PostgresParticipant
 from producers.two_phase.recovery import Bounds, Recovery
 from producers.wallets.aggregate import CreditWallet
@@ -38,6 +39,7 @@ class Shop:
 
     orders: Pool
     payments: Pool
+    steps: Steps = no_steps
 
     def __post_init__(self) -> None:
         self.order_service = OrderService(PostgresEventStore(self.orders, CODEC))
@@ -47,7 +49,7 @@ class Shop:
             "payments": PostgresParticipant("payments", self.payments),
         }
         self.decisions = Decisions(self.orders)
-        coordinator = Coordinator(self.decisions.begin_life("test"), self.decisions, self.participants)
+        coordinator = Coordinator(self.decisions.begin_life("test"), self.decisions, self.participants, self.steps)
         self.pivot = WalletPivot(self.orders, coordinator, CODEC, NEVER_LOOKS)
 
     def recovery(self, bounds: Bounds) -> Recovery:
