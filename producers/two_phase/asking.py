@@ -73,6 +73,10 @@ class Bounded:
         except NoAnswer:
             return Resolution.UNKNOWN
 
+    def life(self) -> str:
+        """See `Participant.life`."""
+        return self._asked.ask(self._participant.life)
+
     def prepared(self) -> list[Prepared]:
         """See `Participant.prepared`."""
         return self._asked.ask(self._participant.prepared)
@@ -84,3 +88,7 @@ class Bounded:
     def recently_marked(self, within_s: float) -> set[str]:
         """See `Participant.recently_marked`."""
         return self._asked.ask(lambda: self._participant.recently_marked(within_s))
+
+    def newest_marked(self, skip: int) -> set[str]:
+        """See `Participant.newest_marked`."""
+        return self._asked.ask(lambda: self._participant.newest_marked(skip))

@@ -10,12 +10,11 @@ from psycopg.types.json import Jsonb
 
 from producers.store.connections import Connection, Pool
 from producers.two_phase.identifiers import Identity
-from producers.two_phase.participant import Outcome, Resolution
+from producers.two_phase.inspecting import life
+from producers.two_phase.participant import A_LOOK_MAX, Outcome, Resolution
 
 # What one pass of recovery takes up; the rest waits for the next.
 OPEN_A_PASS_MAX = 1_000
-# What one look of `Recovery.verify` compares.
-COMMITTED_A_LOOK_MAX = 1_000
 # What else is written in the transaction of a decision or of its dismissal.
 Beside = Callable[[Connection], None]
 _COLUMNS = "transaction::text, coordinator, epoch, outcome, participants, ended_at is not null, damage"
@@ -52,6 +51,11 @@ class Decisions:
         assert row is not None, "an upsert returns its row"
         return Identity(coordinator, row[0])
 
+    def life(self) -> str:
+        """Of their database: see `Participant.life`."""
+        with self._pool.connection() as connection:
+            return life(connection)
+
     def decide(
         self,
         owner: Identity,
@@ -84,8 +88,12 @@ class Decisions:
 
     def without(self, transactions: set[str]) -> set[str]:
         """Those of these transactions that nobody decided."""
-        known = self._select("where transaction = any(%s::uuid[])", (list(transactions),))
-        return transactions - {decision.transaction for decision in known}
+        with self._pool.connection() as connection:
+            known = connection.execute(
+                "select transaction::text from two_phase_decisions where transaction = any(%s::uuid[])",
+                (list(transactions),),
+            ).fetchall()
+        return transactions - {id_ for (id_,) in known}
 
     def open(self) -> list[Decided]:
         """Decisions that not all participants have answered, oldest first."""
@@ -98,11 +106,11 @@ class Decisions:
     def committed(self, participant: str, skip: int = 0) -> list[Decided]:
         """Ended commits that `participant` was part of: its markers must show them, unless it lost data since.
 
-        Newest first, COMMITTED_A_LOOK_MAX of them after `skip`.
+        Newest first, A_LOOK_MAX of them after `skip`.
         """
         return self._select(
             "where outcome = 'COMMIT' and ended_at is not null and %s = any(participants) and not damage ? %s"
-            f" order by decided_at desc, transaction limit {COMMITTED_A_LOOK_MAX} offset %s",
+            f" order by decided_at desc, transaction limit {A_LOOK_MAX} offset %s",
             (participant, participant, skip),
         )
 

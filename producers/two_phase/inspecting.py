@@ -1,4 +1,7 @@
-"""What is prepared in a database, and what it costs: age, log that it pins, tables that it holds, who waits for it."""
+"""What is prepared in a database, and what it costs: age, log that it pins, tables that it holds, who waits for it.
+
+And whether it is still the same database as before.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ select p.gid, extract(epoch from clock_timestamp() - p.prepared)::float8,
 from pg_prepared_xacts p join pg_database d on d.datname = p.database
 where p.database = current_database() order by p.prepared
 """
+# Who restores a backup starts the server, or makes the database anew.
+_LIFE = "select concat(pg_postmaster_start_time(), ' ', oid) from pg_database where datname = current_database()"
 MB = 1024 * 1024
 
 
@@ -56,3 +61,10 @@ def held(connection: Connection) -> list[Held]:
         Held(gid, parse(gid), age_s, tuple(tables), pinned / MB, waiting)
         for gid, age_s, tables, pinned, waiting in connection.execute(_FOUND).fetchall()
     ]
+
+
+def life(connection: Connection) -> str:
+    """Another after each start of the server and for each database that is made under the name."""
+    row = connection.execute(_LIFE).fetchone()
+    assert row is not None, "there is the database that one is connected to"
+    return str(row[0])

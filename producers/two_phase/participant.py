@@ -11,6 +11,9 @@ from typing import Protocol
 from producers.store.connections import Connection
 from producers.two_phase.identifiers import Identifier
 
+# What one look of `Recovery.verify` compares.
+A_LOOK_MAX = 1_000
+
 # Told the name of each step as it is reached; for logs, and for tests that end a process there.
 Steps = Callable[[str], None]
 
@@ -81,6 +84,12 @@ class Participant(Protocol):
     def resolve(self, identifier: Identifier, outcome: Outcome) -> Resolution:
         """Brings a prepared transaction to its outcome; one that is gone is judged by its marker."""
 
+    def life(self) -> str:
+        """Another after each start of the resource: meanwhile it may have been restored from an older backup.
+
+        Raises psycopg.OperationalError.
+        """
+
     def prepared(self) -> list[Prepared]:
         """All transactions of ours that are prepared here. Raises psycopg.OperationalError."""
 
@@ -89,3 +98,9 @@ class Participant(Protocol):
 
     def recently_marked(self, within_s: float) -> set[str]:
         """Transactions that were committed here within the last seconds. Raises psycopg.OperationalError."""
+
+    def newest_marked(self, skip: int) -> set[str]:
+        """Transactions that were committed here: A_LOOK_MAX, from the newest back, without the `skip` newest.
+
+        Raises psycopg.OperationalError.
+        """

@@ -11,8 +11,8 @@ from psycopg_pool import PoolTimeout
 
 from producers.store.connections import Connection, Pool
 from producers.two_phase.identifiers import Identifier, parse
-from producers.two_phase.inspecting import Held, held
-from producers.two_phase.participant import Outcome, Prepared, Resolution, Steps, Vote
+from producers.two_phase.inspecting import Held, held, life
+from producers.two_phase.participant import A_LOOK_MAX, Outcome, Prepared, Resolution, Steps, Vote
 
 _PREPARED = """
 select gid, extract(epoch from clock_timestamp() - prepared)::float8
@@ -93,6 +93,11 @@ class PostgresParticipant:
         except (psycopg.OperationalError, errors.ObjectInUse, PoolTimeout):
             return Resolution.UNKNOWN
 
+    def life(self) -> str:
+        """See `Participant.life`."""
+        with self._by_name() as connection:
+            return life(connection)
+
     def prepared(self) -> list[Prepared]:
         """See `Participant.prepared`."""
         with self._by_name() as connection:
@@ -117,6 +122,16 @@ class PostgresParticipant:
                 "select transaction::text from two_phase_markers"
                 " where prepared_at > clock_timestamp() - make_interval(secs => %s)",
                 (within_s,),
+            ).fetchall()
+        return {row[0] for row in rows}
+
+    def newest_marked(self, skip: int) -> set[str]:
+        """See `Participant.newest_marked`."""
+        with self._by_name() as connection:
+            rows = connection.execute(
+                "select transaction::text from two_phase_markers order by prepared_at desc, transaction"
+                f" limit {A_LOOK_MAX} offset %s",
+                (skip,),
             ).fetchall()
         return {row[0] for row in rows}
 

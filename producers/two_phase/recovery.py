@@ -8,6 +8,8 @@ A pass
    there was one, or an orders database restored from an older backup; that is damage, and is kept as such;
 5. marks as ended what all participants have answered.
 A participant that is out of reach, or silent, leaves its transactions open for the next pass and holds no other up.
+When it was started anew, or the database of the decisions was, its markers are compared with the decisions (`verify`):
+one of them may have been restored from an older backup meanwhile.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ ALARM_AFTER_S = 30.0
 # A participant answers within milliseconds; one that is silent for so long is passed over. Even with both databases
 # silent once a pass stays within what we promise.
 ANSWER_WITHIN_S = 5.0
-# How far back a pass looks for commits that nobody decided.
-LOOK_BACK_S = 600.0
+# How far back a pass looks for commits that nobody decided: well before that they are decided as abandoned.
+LOOK_BACK_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +128,31 @@ class Recovery:
         return found
 
     def verify(self, participant: str) -> list[str]:
-        """Transactions that ended as committed and of which `participant` knows nothing: it was restored from a backup.
+        """Commits that `participant` or the decisions know nothing of: one of them was restored from a backup.
 
         They are kept as heuristic damage. A backup lacks the newest, so it looks back until it finds one look whole:
-        decisions are kept for ever, and most are never looked at again. Raises psycopg.OperationalError.
+        decisions and markers are kept for ever, and most are never looked at again. Raises psycopg.OperationalError.
         """
+        undecided = self._undecided_of(participant)
+        for transaction in undecided:
+            self._settle(transaction, self._owner, None)
+        missing = self._missing_at(participant)
+        for transaction in missing:
+            end(self._decisions, transaction, End(((participant, Resolution.HEURISTIC_ROLLBACK),)))
+        return undecided + missing
+
+    def _undecided_of(self, participant: str) -> list[str]:
+        undecided: list[str] = []
+        looked_at = 0
+        while True:
+            marked = self._participants[participant].newest_marked(looked_at)
+            lacking = sorted(self._decisions.without(marked))
+            if not lacking:
+                return undecided
+            undecided += lacking
+            looked_at += len(marked)
+
+    def _missing_at(self, participant: str) -> list[str]:
         there = self._participants[participant]
         still_prepared = {prepared.identifier.transaction for prepared in there.prepared()}
         missing: list[str] = []
@@ -139,12 +161,9 @@ class Recovery:
             committed = {decision.transaction for decision in self._decisions.committed(participant, looked_at)}
             lacking = sorted(committed - still_prepared - there.marked(committed))
             if not lacking:
-                break
+                return missing
             missing += lacking
             looked_at += len(committed)
-        for transaction in missing:
-            end(self._decisions, transaction, End(((participant, Resolution.HEURISTIC_ROLLBACK),)))
-        return missing
 
     def _undecided(self, name: str, within_s: float) -> set[str]:
         try:
@@ -186,15 +205,16 @@ class Recovery:
         return None
 
     def _loop(self) -> None:
-        to_verify = set(self._participants)
+        verified: dict[str, tuple[str, str]] = {}
         while True:
             try:
                 found = self.run_pass()
-                # Once a life, each when it is first in reach: a backup is restored while nothing runs.
-                for name in to_verify & found.prepared.keys():
-                    self.verify(name)
-                    to_verify.remove(name)
                 self._on_pass(found)
+                for name in found.prepared:
+                    lives = self._decisions.life(), self._participants[name].life()
+                    if lives != verified.get(name):
+                        self.verify(name)
+                        verified[name] = lives
             except psycopg.OperationalError as error:
                 log.warning("recovery waits for the decisions", error=type(error).__name__)
             if self._stop.wait(self._bounds.pass_every_s):

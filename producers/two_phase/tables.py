@@ -25,6 +25,11 @@ create index two_phase_open on two_phase_decisions (decided_at) where ended_at i
 create index two_phase_damaged on two_phase_decisions (decided_at) where damage <> '{}' and forgotten_at is null;
 """
 
+# Recovery compares the newest with the markers.
+DECISIONS_BY_AGE = """
+create index two_phase_commits_by_age on two_phase_decisions (decided_at desc, transaction) where outcome = 'COMMIT';
+"""
+
 MARKERS = """
 create table two_phase_markers (
     transaction uuid primary key,

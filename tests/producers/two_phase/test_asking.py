@@ -38,6 +38,9 @@ class Mute:
     def resolve(self, identifier: Identifier, outcome: Outcome) -> Resolution:
         return self._say(Resolution.AS_DECIDED)  # type: ignore[no-any-return]
 
+    def life(self) -> str:
+        return self._say("one")  # type: ignore[no-any-return]
+
     def prepared(self) -> list[Prepared]:
         return self._say([Prepared(IDENTIFIER, 1.0)])  # type: ignore[no-any-return]
 
@@ -45,6 +48,9 @@ class Mute:
         return self._say(set())  # type: ignore[no-any-return]
 
     def recently_marked(self, within_s: float) -> set[str]:
+        return self._say(set())  # type: ignore[no-any-return]
+
+    def newest_marked(self, skip: int) -> set[str]:
         return self._say(set())  # type: ignore[no-any-return]
 
 
@@ -57,8 +63,10 @@ def mute() -> Iterator[Mute]:
 
 QUESTIONS: tuple[Callable[[Bounded], object], ...] = (
     lambda there: there.prepared(),
+    lambda there: there.life(),
     lambda there: there.marked([]),
     lambda there: there.recently_marked(1.0),
+    lambda there: there.newest_marked(0),
 )
 
 

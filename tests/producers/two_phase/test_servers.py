@@ -1,9 +1,8 @@
-"""A participant's server that crashes, is away for a while, is silent, or comes back from an older backup."""
+"""A participant's server that crashes, is away for a while, or is silent."""
 
 from __future__ import annotations
 
 import signal
-import subprocess
 
 import pytest
 from running_system import wait_for
@@ -63,30 +62,3 @@ def test_a_server_that_is_connected_and_silent_holds_up_nobody_else(apart: Apart
     assert pair.prepared() == []
     assert pair.decisions.open() == []
     assert pair.there(id_) == (False, False)
-
-
-def test_a_participant_restored_from_an_older_backup_is_told_as_damage(apart: Apart) -> None:
-    pair, data = apart.pair, apart.server.place.data
-    backup = data.with_name("postgres.backup")
-    apart.server.stop()
-    subprocess.run(["cp", "-a", str(data), str(backup)], check=True)
-    apart.server.launch()
-    apart.server.wait_ready()
-    known = {decision.transaction for decision in pair.decisions.committed("payments")}
-    process, id_ = pair.start("after forget", signal.SIGKILL)
-    process.wait(60)
-    assert pair.there(id_) == (True, True)
-    apart.server.stop()
-    subprocess.run(["rm", "-rf", str(data)], check=True)
-    backup.rename(data)
-    apart.server.launch()
-    apart.server.wait_ready()
-    recovery = pair.recovery()
-    (lost,) = {decision.transaction for decision in pair.decisions.committed("payments")} - known
-    # Commits of the tests before stand in the same table, and in another payments database.
-    missing = recovery.verify("payments")
-    assert lost in missing
-    assert recovery.verify("payments") == []
-    damaged = {decision.transaction: decision.damage for decision in pair.decisions.damaged()}
-    assert damaged[lost] == {"payments": "HEURISTIC_ROLLBACK"}
-    assert all(pair.decisions.forget(transaction) for transaction in damaged)
