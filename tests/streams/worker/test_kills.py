@@ -191,7 +191,9 @@ def test_two_workers_share_the_work_and_take_over_from_each_other(
     _check_everything(log, until, [first, second], load)
 
 
+# Forty starts, each of seconds on a machine that does other work too.
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_worker_killed_forty_times(log: Any, services: Any, until: Callable[..., Any], start_worker: Any) -> None:
     load = Load(log, uuid.uuid4().hex[:8], 4000, random.Random(3))
     worker = _kill_in_the_middle(start_worker, services, until, load, 40)
