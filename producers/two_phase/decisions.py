@@ -17,14 +17,17 @@ from producers.two_phase.participant import A_LOOK_MAX, Outcome, Resolution
 OPEN_A_PASS_MAX = 1_000
 # What else is written in the transaction of a decision or of its dismissal.
 Beside = Callable[[Connection], None]
-_COLUMNS = "transaction::text, coordinator, epoch, outcome, participants, ended_at is not null, damage"
+_COLUMNS = (
+    "transaction::text, coordinator, epoch, outcome, participants, ended_at is not null, damage,"
+    " extract(epoch from clock_timestamp() - decided_at)::float8"
+)
 
 _STANDING = "select outcome from two_phase_decisions where transaction = %s"
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision row; `damage` is a Resolution by participant that did the opposite."""
+    """A decision row, made `age_s` seconds ago; `damage` is a Resolution by participant that did the opposite."""
 
     transaction: str
     owner: Identity
@@ -32,6 +35,7 @@ class Decided:
     participants: tuple[str, ...]
     is_ended: bool
     damage: dict[str, str]
+    age_s: float
 
 
 class Decisions:
@@ -141,8 +145,8 @@ class Decisions:
         with self._pool.connection() as connection:
             rows = connection.execute(query.encode(), given).fetchall()
         return [
-            Decided(id_, Identity(name, epoch), Outcome(outcome), tuple(names), ended, damage)
-            for id_, name, epoch, outcome, names, ended, damage in rows
+            Decided(id_, Identity(name, epoch), Outcome(outcome), tuple(names), ended, damage, age_s)
+            for id_, name, epoch, outcome, names, ended, damage, age_s in rows
         ]
 
 

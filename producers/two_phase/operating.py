@@ -52,8 +52,9 @@ class Open:
 
     @property
     def age_s(self) -> float:
-        """How long its oldest part has been prepared."""
-        return max((each.age_s for each in self.prepared.values()), default=0.0)
+        """How long its oldest part has been prepared, or how long ago it was decided where that can be prepared still."""
+        since_decision = self.decision.age_s if self.decision and not self.decision.is_ended else 0.0
+        return max((each.age_s for each in self.prepared.values()), default=since_decision)
 
 
 class Operator:

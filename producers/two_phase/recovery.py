@@ -116,6 +116,7 @@ class Recovery:
             for transaction in self._undecided(name, LOOK_BACK_S):
                 owners.setdefault(transaction, self._owner)
                 ripe.add(transaction)
+        self._alarm_of_open(decided, found.out_of_reach)
         for transaction in owners.keys() | decided.keys():
             # A decision that came between the two looks counts; one of long ago may meet a late prepare.
             decision = decided.get(transaction) or self._decisions.find(transaction)
@@ -179,6 +180,13 @@ class Recovery:
     def _alarm(self, name: str, prepared: Prepared) -> None:
         if prepared.age_s >= self._bounds.alarm_after_s:
             log.error("prepared for too long", participant=name, gid=str(prepared.identifier), age_s=prepared.age_s)
+
+    def _alarm_of_open(self, decided: Mapping[str, Decided], out_of_reach: list[str]) -> None:
+        # What is prepared where nobody answers is not seen there.
+        for transaction, decision in decided.items():
+            waits_for = sorted(set(decision.participants) & set(out_of_reach))
+            if waits_for and decision.age_s >= self._bounds.alarm_after_s:
+                log.error("open for too long", transaction=transaction, waits_for=waits_for, age_s=decision.age_s)
 
     def _settle(self, transaction: str, owner: Identity, decision: Decided | None) -> Outcome | None:
         names = tuple(self._participants) if decision is None else decision.participants

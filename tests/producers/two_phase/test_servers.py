@@ -6,13 +6,16 @@ import signal
 
 import pytest
 from running_system import wait_for
+from structlog.testing import capture_logs
 from two_phase_pair import Apart
 
+from producers.two_phase.operating import Operator
 from producers.two_phase.participant import Outcome
 from producers.two_phase.recovery import Bounds, Recovery
 
 # Time enough for a server that does answer, however busy the machine is.
 HASTY = Bounds(abandoned_after_s=0.0, answer_within_s=3.0)
+ALARMED = Bounds(abandoned_after_s=0.0, alarm_after_s=0.0)
 
 
 @pytest.mark.parametrize("step", ["after prepare payments", "after decision", "after commit orders"])
@@ -32,10 +35,20 @@ def test_a_participant_out_of_reach_keeps_the_transaction_open_until_it_is_back(
     process, id_ = pair.start("after decision", signal.SIGKILL)
     process.wait(60)
     apart.server.stop()
-    recovery = pair.recovery()
-    found = recovery.run_pass()
+    recovery = Recovery(pair.decisions.begin_life("test"), pair.decisions, pair.participants, ALARMED)
+    with capture_logs() as logs:
+        found = recovery.run_pass()
     assert found.out_of_reach == ["payments"]
-    assert len(pair.decisions.open()) == 1
+    (decision,) = pair.decisions.open()
+    (alarm,) = [entry for entry in logs if entry["event"] == "open for too long"]
+    assert (alarm["log_level"], alarm["transaction"], alarm["waits_for"]) == (
+        "error",
+        decision.transaction,
+        ["payments"],
+    )
+    (shown,) = Operator(pair.decisions, pair.participants).open()
+    assert (shown.prepared, shown.out_of_reach) == ({}, ("payments",))
+    assert shown.age_s > 0
     apart.server.launch()
     apart.server.wait_ready()
     recovery.run_pass()
