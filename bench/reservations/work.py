@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
 
-import orjson
-
 from bench.reservations import avro
+from faust_rdkafka import JSON
 from tally.demo import dataset
 
 PARTITIONS = 4
@@ -83,7 +82,7 @@ def _stock(row: dict[str, int]) -> Stock:
 
 
 FORMS = {
-    "json": _form(lambda _: orjson.dumps, lambda _: orjson.loads),
+    "json": _form(lambda _: JSON.dumps, lambda _: JSON.loads),
     "avro": _form(avro.writer, avro.reader),
 }
 

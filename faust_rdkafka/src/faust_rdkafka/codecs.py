@@ -19,6 +19,15 @@ def _same(data: bytes) -> bytes:
     return data
 
 
+def json_bytes(value: Any) -> bytes:
+    """JSON in as many bytes as it has.
+
+    What orjson gives holds on to the buffer that it was written in (4 KB from 3.12 on, 1 KB before): kept by the
+    thousand until a commit, that is a page of memory fetched and given back for each. The copy is a tenth of that time.
+    """
+    return b"%b" % orjson.dumps(value)
+
+
 STR = Codec(str.encode, bytes.decode)
 BYTES = Codec(_same, _same)
-JSON = Codec(orjson.dumps, orjson.loads)
+JSON = Codec(json_bytes, orjson.loads)
