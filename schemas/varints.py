@@ -19,14 +19,23 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLI = timedelta(milliseconds=1)
 
 
-def write_long(value: int, name: str) -> bytes:
+def write_long(value: int, name: str, limit: int = _LONG_LIMIT) -> bytes:
     """Zigzag and seven bits a byte, for anything of 64 bits. Raises ValueError."""
-    return _write(value, name, _LONG_LIMIT)
+    # A bool, a float or a number out of range would be written without a word by a general library.
+    if type(value) is not int or not -limit <= value < limit:
+        raise ValueError(f"{name} is {value!r}, not a whole number in range")
+    rest = (value << 1) ^ (value >> 63)
+    if rest < 1 << 14:
+        return _WRITTEN[rest]
+    if rest < 1 << 28:
+        at = (rest & 0x3FFF) << 1
+        return _MARKED[at : at + 2] + _WRITTEN[rest >> 14]
+    return _groups(rest)
 
 
 def write_int(value: int, name: str) -> bytes:
     """The same for 32 bits."""
-    return _write(value, name, _INT_LIMIT)
+    return write_long(value, name, _INT_LIMIT)
 
 
 def write_millis(value: datetime, name: str) -> bytes:
@@ -50,11 +59,9 @@ def write_map(value: dict[str, bytes]) -> bytes:
     return b"".join((*pieces, NULL))
 
 
-def _write(value: int, name: str, limit: int) -> bytes:
-    # A bool, a float or a number out of range would be written without a word by a general library.
-    if type(value) is not int or not -limit <= value < limit:
-        raise ValueError(f"{name} is {value!r}, not a whole number in range")
-    rest, out = (value << 1) ^ (value >> 63), bytearray()
+def _groups(rest: int) -> bytes:
+    """Seven bits a byte, the lowest first, each but the last with a mark that more follow."""
+    out = bytearray()
     while rest > 127:
         out.append(rest & 127 | 128)
         rest >>= 7
@@ -64,6 +71,23 @@ def _write(value: int, name: str, limit: int) -> bytes:
 
 def read_varint(buf: bytes, pos: int) -> tuple[int, int]:
     """A number before zigzag is undone, below 2**64. Raises IndexError past the end, ValueError when too long."""
+    # Each group is added with the mark of the one before it taken away; up to four of them without a loop.
+    number = buf[pos]
+    if number < 128:
+        return number, pos + 1
+    number += (buf[pos + 1] << 7) - 128
+    if number < 1 << 14:
+        return number, pos + 2
+    number += (buf[pos + 2] << 14) - (1 << 14)
+    if number < 1 << 21:
+        return number, pos + 3
+    number += (buf[pos + 3] << 21) - (1 << 21)
+    if number < 1 << 28:
+        return number, pos + 4
+    return _read_long_varint(buf, pos)
+
+
+def _read_long_varint(buf: bytes, pos: int) -> tuple[int, int]:
     number, shift = 0, 0
     for at in range(pos, pos + _VARINT_BYTES_MAX):
         byte = buf[at]
@@ -79,7 +103,7 @@ def read_varint(buf: bytes, pos: int) -> tuple[int, int]:
 def read_long(buf: bytes, pos: int) -> tuple[int, int]:
     """A whole number of 64 bits."""
     number, pos = read_varint(buf, pos)
-    return _plain(number), pos
+    return (number >> 1) ^ -(number & 1), pos
 
 
 def read_int(buf: bytes, pos: int) -> tuple[int, int]:
@@ -149,10 +173,12 @@ def _plain(number: int) -> int:
 
 
 # Most lengths, quantities and line numbers are small: looking them up beats working them out, both ways.
-# PLAIN holds what one or two bytes can say.
+# PLAIN and _WRITTEN hold what one or two bytes can say, _MARKED two bytes each of which more follow.
+_WRITTEN = tuple(map(_groups, range(1 << 14)))
+_MARKED = b"".join(bytes((number & 127 | 128, number >> 7 | 128)) for number in range(1 << 14))
 PLAIN = tuple(_plain(number) for number in range(1 << 14))
 SMALL_COUNT = 1 << 13
-SMALL = tuple(_write(number, "small", _LONG_LIMIT) for number in range(SMALL_COUNT))
+SMALL = _WRITTEN[::2]  # of numbers from zero
 
 __all__ = [
     "NULL",
