@@ -39,8 +39,6 @@ class TablePartition(MutableMapping[Any, Any]):
         return found
 
     def _touch(self, key: Any) -> None:
-        if key in self.undo and self.savepoint is None:
-            return
         old = self.rows.get(key, ABSENT)
         if key not in self.undo:
             self.undo[key] = old
@@ -58,7 +56,8 @@ class TablePartition(MutableMapping[Any, Any]):
     def __setitem__(self, key: Any, value: Any) -> None:
         if value is None:
             raise ValueError(f"a row cannot be None (key {key!r}): in a changelog that means deleted")
-        self._touch(key)
+        if self.savepoint is not None or key not in self.undo:  # here and not in `_touch`: most rows are set again
+            self._touch(key)
         self.rows[key] = value
 
     def __delitem__(self, key: Any) -> None:
