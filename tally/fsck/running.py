@@ -119,7 +119,8 @@ def _with_rows(kept: list[Kept], owners: list[Worker]) -> list[Kept]:
         for row in workers.scan(owners, table):
             key, value = row["key"], row["value"]
             number = partition_of(aggregate_of(table, key).encode(), PARTITIONS)
-            rows[number][table][key] = KeptRow(value["version"], orjson.dumps(value))
+            # A copy: what orjson gives holds on to the 4 KB that it was written in.
+            rows[number][table][key] = KeptRow(value["version"], b"%b" % orjson.dumps(value))
     return [replace(each, rows=held) for each, held in zip(kept, rows, strict=True)]
 
 
