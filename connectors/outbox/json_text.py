@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 _UNSAFE = re.compile(r'["\\\x00-\x1f\ud800-\udfff\U00010000-\U0010ffff]')
@@ -34,10 +34,16 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def java_double(text: str) -> str:
-    """The digits of a decimal text as Java's Double.toString and Float.toString lay them out: 1.0, 1.5E10, NaN."""
+    """The digits of a decimal text as Java's Double.toString and Float.toString lay them out: 1.0, 1.5E10, NaN.
+
+    Raises ValueError for an exponent beyond all bounds.
+    """
     if not text.strip("+-").startswith(tuple("0123456789.")):
         return text
-    sign, digits, exponent = Decimal(text).as_tuple()
+    try:
+        sign, digits, exponent = Decimal(text).as_tuple()
+    except InvalidOperation:
+        raise ValueError("a number whose exponent is beyond all bounds") from None
     assert isinstance(exponent, int)
     plain = "".join(map(str, digits)).lstrip("0")
     scale = exponent + len(plain)
@@ -65,9 +71,14 @@ def _float(text: str) -> Number:
     if len(text) > _BEYOND_DOUBLE:
         return Number(text)
     short = repr(float(text))
-    if short.strip("-") == "inf" or Decimal(short) != Decimal(text):
-        return Number(text)
-    return Number(java_double(short))
+    return Number(java_double(short) if _is_exactly(short, text) else text)
+
+
+def _is_exactly(double: str, text: str) -> bool:
+    try:
+        return Decimal(double) == Decimal(text)
+    except InvalidOperation:
+        return False
 
 
 def _no_constant(text: str) -> Any:
@@ -142,7 +153,7 @@ def infer(value: Any, name: str | None = None) -> dict[str, Any]:
 
 def _number_type(number: Number) -> str:
     if not number.lstrip("-").isdigit():
-        if Decimal(repr(float(number))) != Decimal(number):
+        if not _is_exactly(repr(float(number)), number):
             raise ValueError("a number that no double holds")
         return "double"
     whole = int(number) if len(number) <= 20 else 1 << 64

@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from connectors.outbox.json_text import infer, java_double, parse, quote, schema_text, without, write
 
+# No exponent of a Decimal has so many digits.
+BEYOND = "9" * 30
+
 
 @pytest.mark.parametrize(
     ("text", "quoted"),
@@ -35,6 +38,11 @@ def test_doubles_are_laid_out_as_java_does(text: str, java: str) -> None:
     assert java_double(text) == java
 
 
+def test_an_exponent_beyond_all_bounds_is_refused() -> None:
+    with pytest.raises(ValueError, match="exponent"):
+        java_double(f"1E{BEYOND}")
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_double_keeps_its_value(number: float) -> None:
     assert float(java_double(repr(number))) == number
@@ -59,6 +67,7 @@ def test_what_is_written_reads_as_what_was_parsed(value: Any) -> None:
         ('{"a":1.23456789012345678901}', '{"a":1.23456789012345678901}'),
         ('{"a":9223372036854775808,"a":1}', '{"a":1}'),
         ("[1e400]", "[1e400]"),
+        (f"[1E-{BEYOND}]", f"[1E-{BEYOND}]"),
     ],
 )
 def test_a_number_is_rewritten_only_when_no_digit_is_lost(text: str, written: str) -> None:
@@ -114,7 +123,9 @@ def test_a_schema_is_inferred_as_the_event_router_does() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ['[1,"x"]', "[1,2.5]", "9223372036854775808", '[{"a":1},{"a":"x"}]', "[[1],2]"])
+@pytest.mark.parametrize(
+    "text", ['[1,"x"]', "[1,2.5]", "9223372036854775808", '[{"a":1},{"a":"x"}]', "[[1],2]", f"1E-{BEYOND}"]
+)
 def test_what_has_no_schema_says_so(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         infer(parse(text))

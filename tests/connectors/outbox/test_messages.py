@@ -78,6 +78,11 @@ def test_a_payload_behind_the_object_is_carried_as_it_is(payload: bytes) -> None
     assert record(framed(head, payload)).value == payload
 
 
+def test_a_number_whose_exponent_is_beyond_all_bounds_makes_no_record() -> None:
+    with pytest.raises(Unroutable, match="exponent"):
+        record(b'{"aggregatetype":"t","aggregateid":1E%s}' % (b"9" * 30))
+
+
 def test_without_an_id_the_place_in_the_log_is_the_id() -> None:
     found = record(b'{"aggregatetype":"order","aggregateid":"o7","payload":1}')
     assert dict(found.headers)["id"] == b"1/10+2"
