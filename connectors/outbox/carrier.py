@@ -7,16 +7,16 @@ a position learnt from a keepalive is stored first, and only while nothing is on
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
-import structlog
-
+from connectors.outbox.beside.duty import Duty
 from connectors.outbox.config import OutboxConfig
-from connectors.outbox.errors import InvalidOperation, MalformedStream
+from connectors.outbox.errors import MalformedStream
+from connectors.outbox.invalid import InvalidOperations
 from connectors.outbox.messages import MessageRows
 from connectors.outbox.metrics import Metrics
 from connectors.outbox.outboxes import Outboxes
@@ -24,6 +24,7 @@ from connectors.outbox.pacing import Pace
 from connectors.outbox.pgoutput import (
     BEGIN,
     COMMIT,
+    EPOCH_US,
     INSERT,
     KEEPALIVE,
     LOG_DATA,
@@ -31,37 +32,24 @@ from connectors.outbox.pgoutput import (
     MESSAGE_AT,
     RELATION,
     UPDATE,
-    Relation,
     decode,
-    read_begin,
-    read_commit,
     read_keepalive,
     read_logical_message,
     read_relation,
+    unpack_begin,
+    unpack_commit,
 )
 from connectors.outbox.positions import StoredPosition, format_position
 from connectors.outbox.publisher import Publisher
-from connectors.outbox.rows import VALUES_AT, row_head
-from connectors.outbox.sender import Sender, Table
+from connectors.outbox.relations import Relations
+from connectors.outbox.rows import VALUES_AT
+from connectors.outbox.sender import Sender
 from connectors.outbox.steps import AtStep, Step, pass_by
 from connectors.outbox.stream import Stream
-
-_log = structlog.get_logger()
 
 # Every so many rows librdkafka may report and the database hears that we live.
 _SERVE_EVERY_ROWS = 1_000
 _IDLE_WAIT_S = 0.25
-_WARN_EVERY_S = 60.0
-
-
-class Duty(Protocol):
-    """Something that is done between two batches, while none is open."""
-
-    def serve(self, stored: StoredPosition) -> None:
-        """Does what is due by now; called often, so it must itself know when."""
-
-    def close(self) -> None:
-        """The stream has ended."""
 
 
 class Carrier:
@@ -79,13 +67,10 @@ class Carrier:
         at_step: AtStep = pass_by,
     ) -> None:
         self._at_step = at_step
-        self._config, self._window, self._metrics, self._outboxes = config, config.window, metrics, outboxes
+        self._config, self._window, self._metrics = config, config.window, metrics
         self._stream, self._publisher, self._sender, self._duties = stream, publisher, sender, duties
         self._send, self._pace = sender.send_frame, Pace(config.window)
-        # How a relation's rows begin; None: it is no outbox.
-        self._heads: dict[int, bytes | None] = {}
-        # One look finds whose row it is, and that its form is as described.
-        self._tables: dict[bytes, Table] = {}
+        self._relations, self._invalid = Relations(outboxes), InvalidOperations(config, metrics)
         prefix = config.message_prefix
         self._messages = None if prefix is None else MessageRows(config.routing, prefix)
         self._in_transaction = False
@@ -93,11 +78,11 @@ class Carrier:
         self._rows_known = 0
         self._transaction_rows = 0
         self._rows = self._bytes = self._transactions = 0
+        self._is_full = False
         self._rows_before = 0
         self._reached = 0
         self._oldest_commit_us = 0
         self._advanced_at = time.monotonic()
-        self._warned_at = -_WARN_EVERY_S
 
     def run(self, stored: StoredPosition, stop: threading.Event) -> StoredPosition:
         """Carries from `stored` on; gives the last stored position when asked to stop. Raises whatever breaks it."""
@@ -129,7 +114,7 @@ class Carrier:
         """Closes the batch when it is full, old or nothing more comes; else lets the server send more at once."""
         pace, began = self._pace, time.monotonic()
         is_quiet = pace.is_quiet(rows, time.time() - self._committed_at_us / 1_000_000)
-        if not (is_quiet or pace.is_old(began - self._publisher.opened_at) or self._is_full() or stop.is_set()):
+        if not (is_quiet or pace.is_old(began - self._publisher.opened_at) or self._is_full or stop.is_set()):
             time.sleep(self._window.pause_ms / 1000)
             return
         self._commit(self._reached)
@@ -155,9 +140,6 @@ class Carrier:
         self._serve(self.stored)
         self._stream.wait(_IDLE_WAIT_S)
 
-    def _is_full(self) -> bool:
-        return self._rows >= self._window.rows_max or self._bytes >= self._window.bytes_max
-
     def _commit(self, position: int) -> None:
         began, metrics = time.monotonic(), self._metrics
         self._sender.settle()
@@ -179,20 +161,25 @@ class Carrier:
         metrics.batches_total += 1
         metrics.commit_seconds_total += time.monotonic() - began
         self._rows = self._rows_before = self._bytes = self._transactions = 0
+        self._is_full = False
 
     def _drain(self) -> int:
-        """Sends every row that has come, up to a full batch; gives their number."""
-        self._rows_before, tables, row = self._rows, self._tables, self._row
+        """Sends every row that has come, up to a full batch; gives their number. The hot path."""
+        self._rows_before, tables, publisher = self._rows, self._relations.tables, self._publisher
         for frame in self._stream.frames():
             if frame[0] != LOG_DATA or len(frame) <= MESSAGE_AT:
                 self._beside(frame)
                 continue
             kind = frame[MESSAGE_AT]
             if kind == INSERT and (table := tables.get(frame[MESSAGE_AT:VALUES_AT])) is not None:
-                row(table, frame)
+                # What `_begins_row` would find needs no call for most rows.
+                is_plain = self._in_transaction and publisher.is_open and self._transaction_rows >= self._rows_known
+                if is_plain or self._begins_row():
+                    self._send(table, frame, (self._final_position, self._transaction_rows))
+                    self._ends_row(len(frame))
             elif kind == COMMIT:
                 self._committed(frame)
-                if self._is_full():
+                if self._is_full:
                     break
             elif kind == BEGIN:
                 self._begun(frame)
@@ -200,13 +187,6 @@ class Carrier:
                 self._other(kind, frame)
         self._metrics.server_position = max(self._metrics.server_position, self._reached)
         return self._rows - self._rows_before
-
-    def _row(self, table: Table, frame: bytes) -> None:
-        """The hot path: what `_begins_row` would find needs no call for most rows."""
-        is_plain = self._in_transaction and self._publisher.is_open and self._transaction_rows >= self._rows_known
-        if is_plain or self._begins_row():
-            self._send(table, frame, (self._final_position, self._transaction_rows))
-            self._ends_row(len(frame))
 
     def _begins_row(self) -> bool:
         """Whether the row is to be sent; else a former life has sent it."""
@@ -234,15 +214,18 @@ class Carrier:
         if self._in_transaction:
             raise MalformedStream("a transaction within another")
         self._in_transaction = True
-        begin, known = read_begin(frame, MESSAGE_AT), self.stored.part_of
-        if self._reached <= known < begin.final_position:
+        try:
+            final, committed_at = unpack_begin(frame)
+        except struct.error:
+            raise MalformedStream(f"a begin of {len(frame)} bytes") from None
+        known = self.stored.part_of
+        if self._reached <= known < final:
             raise MalformedStream(
                 f"the transaction at {format_position(known)}, of which {self.stored.part_rows} rows are published, "
-                f"was not sent again; {format_position(begin.final_position)} came in its place"
+                f"was not sent again; {format_position(final)} came in its place"
             )
-        self._final_position, self._committed_at_us = begin.final_position, begin.committed_at_us
-        self._transaction_rows = 0
-        self._rows_known = self.stored.part_rows if known == begin.final_position else 0
+        self._final_position, self._committed_at_us, self._transaction_rows = final, committed_at + EPOCH_US, 0
+        self._rows_known = self.stored.part_rows if known == final else 0
 
     def _skip_row(self) -> None:
         """A row of a transaction that a former life published a part of: the server sends it whole, in the same order."""
@@ -251,17 +234,23 @@ class Carrier:
             self._stream.stay_alive()
 
     def _committed(self, frame: bytes) -> None:
-        commit = read_commit(frame, MESSAGE_AT)
-        if not self._in_transaction or commit.position != self._final_position:
-            raise MalformedStream(f"a commit at {format_position(commit.position)} without its begin")
+        try:
+            position, end = unpack_commit(frame)
+        except struct.error:
+            raise MalformedStream(f"a commit of {len(frame)} bytes") from None
+        if end <= position:
+            raise MalformedStream(f"a commit at {format_position(position)} that ends before it begins")
+        if not self._in_transaction or position != self._final_position:
+            raise MalformedStream(f"a commit at {format_position(position)} without its begin")
         if self._transaction_rows < self._rows_known:
             raise MalformedStream(
-                f"the transaction at {format_position(commit.position)} came with {self._transaction_rows} rows, "
+                f"the transaction at {format_position(position)} came with {self._transaction_rows} rows, "
                 f"and {self._rows_known} of it are published"
             )
-        self._in_transaction, self._reached = False, commit.end_position
+        self._in_transaction, self._reached = False, end
         if self._transaction_rows:
             self._transactions += 1
+        self._is_full = self._rows >= self._window.rows_max or self._bytes >= self._window.bytes_max
 
     def _beside(self, frame: bytes) -> None:
         """Keepalives: where the server is, and whether it wants to hear from us."""
@@ -274,7 +263,7 @@ class Carrier:
 
     def _other(self, kind: int, frame: bytes) -> None:
         if kind == RELATION:
-            self._described(read_relation(frame, MESSAGE_AT))
+            self._relations.describe(read_relation(frame, MESSAGE_AT))
             return
         if kind == LOGICAL_MESSAGE:
             self._message(frame)
@@ -282,24 +271,10 @@ class Carrier:
         decode(frame, MESSAGE_AT)
         oid = int.from_bytes(frame[MESSAGE_AT + 1 : MESSAGE_AT + 5], "big")
         if kind == INSERT:
-            self._demand_no_outbox(oid)
-        elif kind == UPDATE and self._heads.get(oid) is not None:
-            self._updated()
-
-    def _described(self, relation: Relation) -> None:
-        """Perhaps anew: then rows of the old form are none any more."""
-        if (known := self._heads.get(relation.oid)) is not None:
-            del self._tables[known]
-        route, head = self._outboxes.route(relation), row_head(relation)
-        self._heads[relation.oid] = None if route is None else head
-        if route is not None:
-            self._tables[head] = Table.of(route)
-
-    def _demand_no_outbox(self, oid: int) -> None:
-        if oid not in self._heads:
-            raise MalformedStream(f"a row of relation {oid}, which was not described")
-        if self._heads[oid] is not None:
-            raise MalformedStream(f"a row of relation {oid} that is not of the form that was described")
+            self._relations.demand_no_outbox(oid)
+        elif kind == UPDATE and self._relations.is_outbox(oid):
+            before = format_position(self._final_position)
+            self._invalid.pass_over(f"a row of {self._config.table} was updated before {before}")
 
     def _message(self, frame: bytes) -> None:
         """A row that has no table; its place among the transaction's rows is the one in which it was written."""
@@ -308,18 +283,7 @@ class Carrier:
             return
         if not message.transactional:
             at = format_position(message.position)
-            self._not_taken(f"a message of prefix {message.prefix} at {at} is not of its transaction")
+            self._invalid.pass_over(f"a message of prefix {message.prefix} at {at} is not of its transaction")
         elif self._begins_row():
             self._messages.send(self._sender, message.content, (self._final_position, self._transaction_rows))
             self._ends_row(len(frame))
-
-    def _updated(self) -> None:
-        self._not_taken(f"a row of {self._config.table} was updated before {format_position(self._final_position)}")
-
-    def _not_taken(self, what: str) -> None:
-        self._metrics.skipped_operations_total += 1
-        if self._config.routing.invalid_operation == "fatal":
-            raise InvalidOperation(what)
-        if time.monotonic() - self._warned_at > _WARN_EVERY_S:
-            self._warned_at = time.monotonic()
-            _log.warning("not published", what=what, since_start=self._metrics.skipped_operations_total)

@@ -18,8 +18,9 @@ from confluent_kafka.admin import AdminClient
 
 from connectors.outbox.ahead import Ahead
 from connectors.outbox.beside.cleaner import Cleaner
+from connectors.outbox.beside.duty import Duty
 from connectors.outbox.beside.status import StatusTables
-from connectors.outbox.carrier import Carrier, Duty
+from connectors.outbox.carrier import Carrier
 from connectors.outbox.config import OutboxConfig
 from connectors.outbox.database import (
     Slot,

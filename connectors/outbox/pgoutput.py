@@ -28,7 +28,7 @@ SKIPPED = frozenset(b"OYDT")
 
 # PostgreSQL counts microseconds from 2000-01-01; Unix seconds of that day.
 POSTGRES_EPOCH_S = 946_684_800
-_EPOCH_US = POSTGRES_EPOCH_S * 1_000_000
+EPOCH_US = POSTGRES_EPOCH_S * 1_000_000
 
 _NULL = ord("n")
 _TEXT = ord("t")
@@ -40,13 +40,14 @@ _COLUMN = struct.Struct(">Ii").unpack_from
 _KEEPALIVE = struct.Struct(">cQqB")
 _BEGIN, _BEGIN_BYTES = struct.Struct(">cQqI").unpack_from, 21
 _COMMIT, _COMMIT_BYTES = struct.Struct(">cBQQq").unpack_from, 26
+# The same of a whole log frame, for where `read_begin` and `read_commit` would cost more than all the rest; a frame of
+# another length is a struct.error. (final position, committed at), (position, end position); the time is PostgreSQL's.
+unpack_begin = struct.Struct(f">{MESSAGE_AT}xxQq4x").unpack
+unpack_commit = struct.Struct(f">{MESSAGE_AT}xxxQQ8x").unpack
 _INSERT = struct.Struct(">cIcH")
 _RELATION = struct.Struct(">cI")
 _MESSAGE = struct.Struct(">cBQ")
 _STATUS = struct.Struct(">cQQQqB")
-
-# The constructor of a named tuple is a Python function around this one.
-_new = tuple.__new__
 
 Values = list[bytes | None]
 
@@ -151,7 +152,7 @@ def read_begin(frame: bytes, at: int) -> Begin:
     if len(frame) != at + _BEGIN_BYTES:
         raise _malformed("a begin", frame)
     _, final, committed_at, xid = _BEGIN(frame, at)
-    return _new(Begin, (final, committed_at + _EPOCH_US, xid))
+    return Begin(final, committed_at + EPOCH_US, xid)
 
 
 def read_commit(frame: bytes, at: int) -> Commit:
@@ -160,7 +161,7 @@ def read_commit(frame: bytes, at: int) -> Commit:
     _, _, position, end, committed_at = _COMMIT(frame, at)
     if end <= position:
         raise _malformed("a commit that ends before it begins", frame)
-    return _new(Commit, (position, end, committed_at + _EPOCH_US))
+    return Commit(position, end, committed_at + EPOCH_US)
 
 
 def read_insert(frame: bytes, at: int) -> tuple[int, Values]:

@@ -115,7 +115,8 @@ class Stream:
         while True:
             size, frame = get(1)
             if size > 0:
-                yield bytes(frame)
+                # `bytes(frame)` takes three times as long.
+                yield frame.tobytes()
             elif size == 0:
                 # One call takes what libpq's buffer holds: read on until the socket is empty.
                 if not poll(0):

@@ -7,8 +7,11 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from connectors.outbox.carrier import Carrier
 from connectors.outbox.config import OutboxConfig, Routing
+from connectors.outbox.errors import MalformedStream
 from connectors.outbox.metrics import Metrics
 from connectors.outbox.pgoutput import Relation
 from connectors.outbox.positions import StoredPosition
@@ -36,6 +39,19 @@ def transaction(number: int) -> list[bytes]:
         framed(b"I" + struct.pack(">I", 7) + b"N" + struct.pack(">H", len(COLUMNS)) + values),
         framed(b"C\0" + struct.pack(">QQq", number, number + 1, 0)),
     ]
+
+
+BEGIN, INSERT, COMMIT = transaction(10)
+
+
+class StreamOnce:
+    """Has these frames."""
+
+    def __init__(self, frames: list[bytes]) -> None:
+        self._frames = frames
+
+    def frames(self) -> Iterator[bytes]:
+        yield from self._frames
 
 
 class SteadyStream:
@@ -94,11 +110,33 @@ class Beats(Metrics):
 
 
 def test_a_steady_load_does_not_keep_the_carrier_from_giving_signs_of_life() -> None:
-    stop, metrics, taken = threading.Event(), Beats(), Taken()
-    stream: Any = SteadyStream(5, stop)
-    others: Any = taken
-    outboxes: Any = OneTable()
-    stored = StoredPosition("system", 1, "slot", 1)
-    Carrier(CONFIG, stream, others, others, [], metrics, outboxes).run(stored, stop)
+    stop, metrics = threading.Event(), Beats()
+    stream = SteadyStream(5, stop)
+    carry(stream, metrics, stop)
     assert (metrics.rows_total, stream.confirmed) == (5, 51)
     assert metrics.beats >= stream.read
+
+
+@pytest.mark.parametrize(
+    ("damaged", "reason"),
+    [
+        ([BEGIN[:-1]], "a begin of"),
+        ([BEGIN + b"x"], "a begin of"),
+        ([BEGIN, BEGIN], "within another"),
+        ([COMMIT], "without its begin"),
+        ([INSERT], "outside of a transaction"),
+        ([BEGIN, INSERT, COMMIT[:-1]], "a commit of"),
+        ([BEGIN, INSERT, COMMIT + b"x"], "a commit of"),
+        ([BEGIN, INSERT, framed(b"C\0" + struct.pack(">QQq", 10, 10, 0))], "ends before it begins"),
+        ([BEGIN, INSERT, framed(b"C\0" + struct.pack(">QQq", 11, 12, 0))], "without its begin"),
+    ],
+)
+def test_transactions_that_are_not_whole_end_the_stream(damaged: list[bytes], reason: str) -> None:
+    with pytest.raises(MalformedStream, match=reason):
+        carry(StreamOnce([relation(), *damaged]), Beats(), threading.Event())
+
+
+def carry(stream: Any, metrics: Metrics, stop: threading.Event) -> None:
+    others: Any = Taken()
+    outboxes: Any = OneTable()
+    Carrier(CONFIG, stream, others, others, [], metrics, outboxes).run(StoredPosition("system", 1, "slot", 1), stop)
