@@ -60,7 +60,9 @@ def producer_settings(config: OutboxConfig, on_error: Callable[[KafkaError], Non
         # With "rebootstrap" librdkafka 2.16 never finds the transaction coordinator again once all brokers were away.
         "metadata.recovery.strategy": "none",
         "topic.metadata.refresh.fast.interval.ms": 20,
-        "linger.ms": 5,
+        # A commit waits for no linger, so it costs no latency: records leave with the commit, or when a partition has enough
+        # of them. A full queue waits for it where the queue is shared by many partitions.
+        "linger.ms": 50,
         "batch.size": 262_144,
         "queue.buffering.max.kbytes": max(_QUEUE_KILOBYTES, 2 * config.record_bytes_max // 1024),
         "queue.buffering.max.messages": _QUEUE_RECORDS,
