@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from itertools import groupby
@@ -12,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient
 
 from schemas.topics import EVENT_TOPICS, PARTITIONS
-from streams.histories.index import HistoryIndex, Indexed, Position, StoreHeld
+from streams.histories.index import HistoryIndex, Indexed, Position, StoreFailed
 
 BATCH_RECORDS_MAX = 2_000
 # How late a stop, or partitions that came, can be noticed; a record ends the wait at once.
@@ -40,6 +41,7 @@ class Follower:
         self._thread = threading.Thread(target=self._run, name="histories", daemon=True)
         self._followed: set[int] = set()
         self._topic_ids: dict[str, str] = {}
+        self._is_told = False
 
     def start(self) -> None:
         """Begins."""
@@ -53,17 +55,27 @@ class Follower:
             self.index.close()
 
     def _run(self) -> None:
-        told = False
-        while self.index is None:
+        while not self._ended.is_set():
             try:
                 self.index = HistoryIndex(self._folder)
-            except StoreHeld as held:
-                if not told:
-                    log.warning("histories wait for their store", error=str(held))
-                told = True
-                if self._ended.wait(AGAIN_AFTER_S):
-                    return
-        self._follow(self.index)
+                self._is_told = False
+                self._follow(self.index)
+            except StoreFailed as failed:
+                self._put_away(failed)
+                self._ended.wait(AGAIN_AFTER_S)
+
+    def _put_away(self, failed: StoreFailed) -> None:
+        """So that the store is opened again: it can be made from the topics at any time."""
+        if failed.is_damaged:
+            log.error("the index of histories is damaged and begun anew", error=str(failed))
+        elif not self._is_told:
+            log.warning("histories wait for their store", error=str(failed))
+        self._is_told, self._followed = True, set()
+        index, self.index = self.index, None
+        if index is not None:
+            index.close()
+        if failed.is_damaged:
+            shutil.rmtree(self._folder)
 
     def _follow(self, index: HistoryIndex) -> None:
         consumer = Consumer(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,14 +52,18 @@ class Indexed:
     value: bytes
 
 
-class StoreHeld(Exception):
-    """Another process has the store open, or it cannot be opened."""
+class StoreFailed(Exception):
+    """Another process has the store open, its disk is full, or its files are not what was written (`is_damaged`)."""
+
+    def __init__(self, folder: Path, error: Exception) -> None:
+        super().__init__(f"{folder}: {error}")
+        self.is_damaged = "Corruption" in str(error)
 
 
 class HistoryIndex:
     """The store under `folder`, which one process at a time may open; safe to share between threads.
 
-    Raises StoreHeld.
+    Opening it, `position`, `add` and `forget` raise StoreFailed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,11 +77,10 @@ class HistoryIndex:
         blocks = BlockBasedOptions()
         blocks.set_bloom_filter(FILTER_BITS, False)
         options.set_block_based_table_factory(blocks)
-        try:
+        self._folder = folder
+        with self._told():
             folder.mkdir(parents=True, exist_ok=True)
             self._store = Rdict(str(folder), options)
-        except Exception as error:  # the library raises nothing narrower
-            raise StoreHeld(f"{folder}: {error}") from error
         self.forked = 0
         self.unreadable = 0
 
@@ -86,7 +90,8 @@ class HistoryIndex:
 
     def position(self, topic: str, partition: int) -> Position | None:
         """How far a partition is indexed; None for one that never was."""
-        kept = self._store.get(_position_key(topic, partition))
+        with self._told():
+            kept = self._store.get(_position_key(topic, partition))
         return None if kept is None else Position(*orjson.loads(kept))
 
     def add(self, topic: str, partition: int, records: list[Indexed], reached: Position) -> None:
@@ -113,7 +118,8 @@ class HistoryIndex:
             within[key] = envelope.id
             batch.put(key, orjson.dumps(row))
         batch.put(_position_key(topic, partition), orjson.dumps([reached.topic_id, reached.next_offset]))
-        self._store.write(batch)
+        with self._told():
+            self._store.write(batch)
 
     def read(self, aggregatetype: str, aggregate_id: str, from_version: int, to_version: int) -> Iterator[Row]:
         """Rows of one aggregate from one version to another, both included, by version."""
@@ -144,13 +150,24 @@ class HistoryIndex:
     def forget(self, topic: str, partitions: range, aggregatetype: str) -> None:
         """Drops all of a topic that was made anew."""
         begin = _EVENT + _part(aggregatetype)
-        self._store.delete_range(begin, begin + b"\xff" * (_SIZE.size + 1))
-        for partition in partitions:
-            self._store.delete(_position_key(topic, partition))
+        with self._told():
+            self._store.delete_range(begin, begin + b"\xff" * (_SIZE.size + 1))
+            for partition in partitions:
+                self._store.delete(_position_key(topic, partition))
 
     def _id_under(self, key: bytes) -> str | None:
-        kept = self._store.get(key)
+        try:  # for every event, so no context manager
+            kept = self._store.get(key)
+        except Exception as error:
+            raise StoreFailed(self._folder, error) from error
         return None if kept is None else str(orjson.loads(kept)["headers"].get("ce_id"))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # the library raises nothing narrower
+            raise StoreFailed(self._folder, error) from error
 
 
 def _event_key(aggregatetype: str, aggregate_id: str, version: int) -> bytes:

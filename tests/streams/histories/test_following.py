@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from confluent_kafka import Producer
+from structlog.testing import capture_logs
 
 from schemas.codec import AvroCodec
 from schemas.envelope import Envelope, Message, now
@@ -18,6 +19,7 @@ from schemas.messages import PaymentCaptured
 from schemas.records import encode_record
 from schemas.topics import PARTITIONS, PAYMENTS_EVENTS
 from streams.histories.following import Follower
+from streams.histories.index import HistoryIndex
 
 CODEC = AvroCodec()
 VERSION_MAX = (1 << 63) - 1
@@ -69,6 +71,47 @@ def test_a_follower_goes_on_where_it_stood_and_reads_nothing_that_was_aborted(
     assert second.index is not None
     assert second.index.forked == 0
     second.stop()
+
+
+def overwritten(folder: Path) -> None:
+    for file in folder.glob("*.sst"):
+        file.write_bytes(b"\xff" * 200 + file.read_bytes()[200:])
+
+
+def cut_off(folder: Path) -> None:
+    for file in folder.glob("*.sst"):
+        file.write_bytes(file.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("damage", [overwritten, cut_off])
+def test_an_index_whose_files_are_damaged_is_made_anew_from_the_topics(
+    tally_kafka: str,
+    log: Any,
+    tmp_path: Path,
+    until: Callable[..., Any],
+    subject: str,
+    damage: Callable[[Path], None],
+) -> None:
+    def owned() -> set[int]:
+        return set(range(PARTITIONS))
+
+    for version in (1, 2, 3):
+        log.send(PAYMENTS_EVENTS, event(subject, version))
+    log.flush()
+    first = Follower(tally_kafka, tmp_path, owned)
+    first.start()
+    until(lambda: versions(first, subject) == [1, 2, 3], "the events are indexed")
+    first.stop()
+    # A store that is opened writes what its log holds into a file of its own.
+    HistoryIndex(tmp_path).close()
+    assert list(tmp_path.glob("*.sst"))
+    damage(tmp_path)
+    second = Follower(tally_kafka, tmp_path, owned)
+    with capture_logs() as logs:
+        second.start()
+        until(lambda: versions(second, subject) == [1, 2, 3], "they are indexed again")
+        second.stop()
+    assert [entry["event"] for entry in logs if "damaged" in entry["event"]] != []
 
 
 def test_a_killed_worker_has_the_whole_history_again(

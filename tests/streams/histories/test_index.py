@@ -16,7 +16,7 @@ from schemas.errors import Undecodable
 from schemas.histories import Sum, message_of
 from schemas.messages import OrderCancelled
 from schemas.records import encode_record
-from streams.histories.index import HistoryIndex, Indexed, Position, StoreHeld
+from streams.histories.index import HistoryIndex, Indexed, Position, StoreFailed
 
 CODEC = AvroCodec()
 TOPIC = "orders.events"
@@ -91,7 +91,7 @@ def test_position_and_records_outlive_the_process(tmp_path: Path) -> None:
     first = HistoryIndex(tmp_path)
     assert first.position(TOPIC, 3) is None
     first.add(TOPIC, 3, [indexed(event("o1", 1), 41)], reached(42))
-    with pytest.raises(StoreHeld):
+    with pytest.raises(StoreFailed):
         HistoryIndex(tmp_path)
     first.close()
     second = HistoryIndex(tmp_path)
