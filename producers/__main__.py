@@ -34,6 +34,7 @@ def api(port: Port = None, host: Host = "127.0.0.1") -> None:
             redis_url=settings.values.redis_url,
         ),
         _load("tally.reading.letters").KafkaLetters(bootstrap),
+        _load("tally.reading.timelines").KafkaTimelines(bootstrap),
     )
 
 

@@ -1,8 +1,8 @@
-"""Dead letters as the API shows them; whoever starts it knows how they are read."""
+"""Dead letters as the API shows them."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from schemas.codec import Codec
 from schemas.envelope import body_to_json
@@ -10,17 +10,6 @@ from schemas.errors import Undecodable
 from schemas.letters import FAILED
 
 Row = dict[str, Any]
-
-
-class LettersUnknown(Exception):
-    """Kafka did not tell in time."""
-
-
-class Letters(Protocol):
-    """Reads the letters that are there."""
-
-    def read(self) -> list[Row]:
-        """All of them, as `letter_row` shows them; blocks on Kafka. Raises LettersUnknown."""
 
 
 def letter_row(id_: str, value: bytes, codec: Codec) -> Row:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from producers.api.asked_of_kafka import KafkaSilent
 from producers.api.customers import PAGE_DEFAULT, Limit
-from producers.api.kept_letters import LettersUnknown
 from producers.api.parts import ThePart
 from producers.api.problems import unavailable
 from schemas.letters import FAILED
@@ -27,7 +27,7 @@ async def dead_letters(
     """Those that wait for one another together and in order; redriven and discarded by `tally dead-letters`."""
     try:
         found = await asyncio.to_thread(parts.letters.read)
-    except LettersUnknown as error:
+    except KafkaSilent as error:
         raise unavailable("kafka-out-of-reach", str(error)) from error
     rows = [row for row in found if state in (None, row["state"]) and key in (None, row["key"])]
     rows.sort(key=lambda row: (row["lane"] or "", row["state"] != FAILED, row["recorded_at"], row["offset"] or 0))

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from producers.api.asked_of_kafka import Letters, Timelines
 from producers.api.histories import Histories
-from producers.api.kept_letters import Letters
 from producers.api.reading import Reader
 from producers.api.sending import CommandSender
 from producers.orders.service import OrderService
@@ -33,6 +33,7 @@ class Parts:
     checks: dict[str, Callable[[], str | None]]
     histories: Histories
     letters: Letters
+    timelines: Timelines
     wallets: WalletService | None = None
 
 

@@ -11,9 +11,9 @@ from confluent_kafka.admin import AdminClient
 from psycopg_pool import PoolTimeout
 
 from producers.api.app import THREADS_MAX, make_app
+from producers.api.asked_of_kafka import Letters, Timelines
 from producers.api.copies import NoCopies, ValkeyCopies
 from producers.api.histories import Histories
-from producers.api.kept_letters import Letters
 from producers.api.owners import KafkaOwners
 from producers.api.parts import Parts
 from producers.api.reading import Reader
@@ -44,7 +44,7 @@ class ApiSettings:
     redis_url: str | None = None
 
 
-def run(settings: ApiSettings, letters: Letters) -> None:
+def run(settings: ApiSettings, letters: Letters, timelines: Timelines) -> None:
     """Serves until it is told to end."""
     codec = AvroCodec()
     orders_pool = open_pool(settings.orders_database_url, "tally-api-orders", PoolSize(1, THREADS_MAX))
@@ -64,6 +64,7 @@ def run(settings: ApiSettings, letters: Letters) -> None:
         checks={"orders database": lambda: _database_fault(orders_pool), "kafka": lambda: _kafka_fault(admin)},
         histories=Histories(reader, orders, codec),
         letters=letters,
+        timelines=timelines,
     )
 
     async def close() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 
+from producers.api.asked_of_kafka import KafkaSilent
 from producers.api.bodies import SagaAct
 from producers.api.customers import PAGE_DEFAULT, Limit
 from producers.api.headers import Wish
@@ -47,6 +49,16 @@ async def saga(order_id: OrderId, parts: ThePart) -> dict[str, Any]:
     if found is None:
         raise not_found("saga-not-found", "there is no saga of this order")
     return found
+
+
+@router.get("/sagas/{order_id}/timeline")
+async def timeline(order_id: OrderId, parts: ThePart) -> list[dict[str, Any]]:
+    """All messages of one saga, of every topic, with times, attempts and offsets."""
+    found = await saga(order_id, parts)
+    try:
+        return await asyncio.to_thread(parts.timelines.read, found)
+    except KafkaSilent as error:
+        raise unavailable("kafka-out-of-reach", str(error)) from error
 
 
 @router.post("/sagas/{order_id}/acts", status_code=202)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -13,15 +12,15 @@ from rich.console import Console
 
 from schemas.codec import Codec
 from schemas.errors import DamagedRecord
-from schemas.partitioning import partition_of
 from schemas.topics import APP_ID, EVENT_TOPICS
-from tally.cli.failures import CheckFailed, NotFound, VerbGroup, WrongUsage
+from tally.cli.failures import CheckFailed, VerbGroup, WrongUsage
 from tally.cli.kafka import Bootstrap, reading, reading_codec
 from tally.cli.printing import Format, chosen, csv_line, fill, to_line
-from tally.cli.records import COLUMNS, for_table, to_row, tokens
-from tally.reading.places import Span, parse_span
-from tally.reading.reader import Partition, Reader, Record
-from tally.reading.rows import header
+from tally.cli.records import COLUMNS, for_table, tokens
+from tally.reading.places import parse_span
+from tally.reading.reader import Partition, Record
+from tally.reading.rows import header, to_row
+from tally.reading.wanted import Wanted, records
 
 app = typer.Typer(cls=VerbGroup, rich_markup_mode=None)
 
@@ -33,17 +32,6 @@ Offset = Annotated[
         help="Where to read: beginning, end, stored, N, +N (after the beginning), -N (before the end), N:M, @time, @t1:t2.",
     ),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which records of the topics to show."""
-
-    topics: tuple[str, ...]
-    span: Span
-    key: str | None = None
-    partition: int | None = None
-    group: str = APP_ID
 
 
 @app.command(context_settings={"allow_interspersed_args": True})
@@ -98,29 +86,6 @@ def _cost(read: Counter[Partition], shown: int) -> str:
     return f"read {places} to show {shown}"
 
 
-def records(reader: Reader, wanted: Wanted, stop: bool, read: Counter[Partition] | None = None) -> Iterator[Record]:
-    """The records that are wanted; with `stop`, or where the span has an end, no further than the present end.
-
-    `read` counts all that were looked at, by partition.
-    """
-    starts: dict[Partition, int] = {}
-    ends: dict[Partition, int] = {}
-    for place in _places(reader, wanted):
-        start, end = reader.resolve(wanted.span, place, wanted.group)
-        starts[place] = start
-        ends[place] = reader.bounds(place)[1] if end is None else end
-    read = Counter() if read is None else read
-    read.update(dict.fromkeys(starts, 0))
-    bounded = stop or wanted.span.end is not None
-    key = None if wanted.key is None else wanted.key.encode()
-    for record in reader.read(starts, ends if bounded else None):
-        if record is None:
-            continue
-        read[record.topic, record.partition] += 1
-        if key is None or record.key == key:
-            yield record
-
-
 def printer(kind: str, codec: Codec) -> Callable[[Record], str | None]:
     """A function that prints one record in a format, at once: whoever follows sees it when it comes.
 
@@ -154,17 +119,3 @@ def _print_person(console: Console, record: Record, codec: Codec) -> str | None:
     version = "" if row["version"] is None else f"@{row['version']}"
     console.print(f"{row['timestamp']}  {where:<26} {row['key'] or '-'}{version}  {row['type'] or '-'}  {row['data']}")
     return row.get("undecodable")
-
-
-def _places(reader: Reader, wanted: Wanted) -> list[Partition]:
-    places = []
-    for topic in wanted.topics:
-        numbers = reader.partitions(topic)
-        if wanted.key is not None:
-            numbers = [partition_of(wanted.key.encode(), len(numbers))]
-        if wanted.partition is not None:
-            if wanted.partition not in reader.partitions(topic):
-                raise NotFound(f"{topic} has no partition {wanted.partition}")
-            numbers = [wanted.partition]
-        places += [(topic, number) for number in numbers]
-    return places

@@ -16,9 +16,9 @@ from tally.cli.kafka import Bootstrap, address, failing_plainly, reading
 from tally.cli.printing import Format, chosen, print_document, print_rows
 from tally.cli.publish import SOURCE, encoded, send
 from tally.cli.records import for_table
-from tally.cli.timeline import COLUMNS, timeline
 from tally.reading import workers
 from tally.reading.moments import parse_moment
+from tally.reading.timelines import COLUMNS, timeline
 
 app = group("Sagas: how far each order's affair has come, and what it waits for.")
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Producer
 
-from producers.api.kept_letters import LettersUnknown, letter_row
+from producers.api.asked_of_kafka import KafkaSilent
+from producers.api.kept_letters import letter_row
 from schemas.codec import AvroCodec
 from schemas.envelope import body_to_json, to_json
 from schemas.errors import Undecodable
@@ -16,12 +17,10 @@ from schemas.letters import DISCARD, FAILED
 from schemas.messages import ActOnDeadLetters, DeadLettered, DeadLettersActed
 from schemas.records import decode_record, encode_record, first_message
 from schemas.topics import AUDIT_TRAIL, DEAD_LETTERS, DEAD_LETTERS_COMMANDS
-from tally.reading.reader import Reader, UnknownTopic, Unreachable, whole
+from tally.reading.reader import Reader, UnknownTopic, Unreachable, answered, whole
 
 SOURCE = "/tally/cli"
 SENT_WITHIN_S = 10.0
-# Where it is quiet after so long, Kafka has gone away in the middle.
-READ_WITHIN_S = 10.0
 LOOK_AGAIN_S = 0.2
 
 Row = dict[str, Any]
@@ -42,23 +41,21 @@ class KafkaLetters:
         self._bootstrap, self._codec = bootstrap, AvroCodec()
 
     def read(self) -> list[Row]:
-        """See `producers.api.kept_letters.Letters`."""
+        """See `producers.api.asked_of_kafka.Letters`."""
         try:
             with Reader(self._bootstrap) as reader:
                 return [letter_row(id_, value, self._codec) for id_, value in _kept(reader).items()]
         except (Unreachable, UnknownTopic) as error:
-            raise LettersUnknown(str(error)) from None
+            raise KafkaSilent(str(error)) from None
 
 
 def _kept(reader: Reader) -> dict[str, bytes]:
-    """The last of each key counts, and a record without value takes it away. Raises Unreachable."""
-    ends_at_s, last = time.monotonic() + READ_WITHIN_S, dict[str, bytes | None]()
+    """The last of each key counts, and a record without value takes it away. Raises UnknownTopic, Unreachable."""
     starts, ends = whole(reader, (DEAD_LETTERS,))
-    for record in reader.read(starts, ends):
-        if record is not None:
-            last[(record.key or b"").decode(errors="backslashreplace")] = record.value
-        elif time.monotonic() > ends_at_s:
-            raise Unreachable("the letters could not be read in time")
+    last = {
+        (record.key or b"").decode(errors="backslashreplace"): record.value
+        for record in answered(reader.read(starts, ends))
+    }
     return {id_: value for id_, value in last.items() if value is not None}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -20,6 +21,8 @@ from tally.reading.places import Kind, Place, Span
 from tally.reading.watermarks import watermarks
 
 REQUEST_TIMEOUT_S = 10.0
+# Where it is quiet for so long in the middle of what is there, Kafka has gone away.
+SILENT_FOR_S = 10.0
 _BATCH_RECORDS = 1_000
 # librdkafka wants a group id even of a reader that joins none and commits nothing.
 _NO_GROUP = "tally-reader"
@@ -169,6 +172,17 @@ class Reader:
                 asked = TopicPartition(*partition, place.value)
                 found = self._consumer.offsets_for_times([asked], timeout=REQUEST_TIMEOUT_S)[0].offset
                 return high if found < 0 else int(found)
+
+
+def answered(records: Iterable[Record | None], within_s: float = SILENT_FOR_S) -> Iterator[Record]:
+    """What `Reader.read` gives of a part that is there. Raises Unreachable once nothing has come for so many seconds."""
+    heard_at = time.monotonic()
+    for record in records:
+        if record is not None:
+            heard_at = time.monotonic()
+            yield record
+        elif time.monotonic() - heard_at > within_s:
+            raise Unreachable(f"Kafka has not answered for {within_s:.0f} s")
 
 
 def committed(admin: AdminClient, group: str) -> dict[Partition, int]:

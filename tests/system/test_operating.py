@@ -67,6 +67,9 @@ def test_a_saga_has_a_timeline_and_takes_a_remark_over_http(running: Running) ->
 
     wait_for(lambda: "SAGA_ACTED" in [row["type"] for row in timeline()], 20, "the remark stands in its history")
     rows = timeline()
+    with running.client() as client:
+        # Whoever looks later may see more of it.
+        assert client.get(f"/sagas/{order_id}/timeline").json()[: len(rows)] == rows
     types = [row["type"] for row in rows]
     assert types.count("RESERVE_STOCK") == types.count("STOCK_RESERVED") == 2
     assert {"ORDER_CREATED", "AUTHORISE_PAYMENT", "COMMAND_ANSWERED", "ORDER_CONFIRMED", "SAGA_ENDED"} <= set(types)

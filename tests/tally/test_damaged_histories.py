@@ -141,9 +141,8 @@ def damage(broker: str, pool: Pool, tmp_path_factory: pytest.TempPathFactory) ->
         service, workers = OrderService(PostgresEventStore(pool, CODEC)), HttpWorkers()
         reader: Any = Reader(Owner(address), workers, NoCopies())
         nothing: Any = None
-        parts = Parts(
-            service, lambda _: None, reader, nothing, {}, Histories(reader, service, CODEC), nothing
-        )  # fmt: skip
+        histories = Histories(reader, service, CODEC)
+        parts = Parts(service, lambda _: None, reader, nothing, {}, histories, nothing, nothing)
         store = EventStore("orders", broker, pool, index)
         with TestClient(make_app(parts), raise_server_exceptions=False) as client:
             yield Damage(broker, store, client, pool, orders, offsets)

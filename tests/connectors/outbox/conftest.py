@@ -247,6 +247,11 @@ class Outbox:
         )
         until(lambda: self.sql(held)[0][0] == count, f"{count} seats held", standing=self.standing)
 
+    def until_slot_is_free(self) -> None:
+        """Waits until the server has noticed that whoever streamed from the slot has gone."""
+        held = f"select active_pid from pg_replication_slots where slot_name = '{self.name}'"
+        until(lambda: self.sql(held)[0][0] is None, "the slot is let go", standing=self.standing)
+
     def until_none_open(self, *topics: str) -> None:
         """Waits until no transaction is open in the topics: a killed process's is ended by whoever finds its seat free.
 

@@ -17,6 +17,7 @@ def run_once(outbox: Any, rows: int = 3, **changes: Any) -> None:
     running = outbox.start(**changes)
     running.until_rows(rows)
     assert running.end() == 0
+    outbox.until_slot_is_free()
 
 
 def store(outbox: Any, stored: StoredPosition) -> None:
@@ -169,6 +170,7 @@ def test_republishing_sends_the_table_again_only_where_the_start_would_be_refuse
     run_once(outbox)
     assert outbox.start(resume="republish").until_ready().end() == 0
     assert len(outbox.read()) == 3
+    outbox.until_slot_is_free()
     outbox.sql(f"select pg_drop_replication_slot('{outbox.name}')")
     assert outbox.start(resume="slot").exit_code() == 11
     running = outbox.start(resume="republish")

@@ -10,8 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from producers.api.app import make_app
+from producers.api.asked_of_kafka import KafkaSilent
 from producers.api.histories import Histories
-from producers.api.kept_letters import LettersUnknown
 from producers.api.owners import Ownership
 from producers.api.parts import Parts
 from producers.api.reading import Reader
@@ -132,8 +132,20 @@ class FakeLetters:
 
     def read(self) -> list[dict[str, Any]]:
         if self.rows is None:
-            raise LettersUnknown("not in time")
+            raise KafkaSilent("not in time")
         return self.rows
+
+
+@dataclass
+class FakeTimelines:
+    """Messages of every saga, or None: Kafka does not tell."""
+
+    rows: list[dict[str, Any]] | None = field(default_factory=list)
+
+    def read(self, saga: dict[str, Any]) -> list[dict[str, Any]]:
+        if self.rows is None:
+            raise KafkaSilent("not in time")
+        return [{**row, "order_id": saga["order_id"]} for row in self.rows]
 
 
 ONE_WORKER = dict.fromkeys(range(4), "w0:1")
@@ -150,6 +162,7 @@ class Api:
     copies: FakeCopies
     commands: FakeCommands
     letters: FakeLetters
+    timelines: FakeTimelines
     keys: int = 0
 
     def order(self, **changes: Any) -> dict[str, Any]:
@@ -186,8 +199,8 @@ def api(orders_pool: Pool) -> Iterator[Api]:
     owners, workers, copies, commands = FakeOwners(dict(ONE_WORKER)), FakeWorkers(), FakeCopies(), FakeCommands()
     orders = OrderService(PostgresEventStore(orders_pool, AvroCodec()))
     reader = Reader(owners, workers, copies)
-    letters = FakeLetters()
+    letters, timelines = FakeLetters(), FakeTimelines()
     histories = Histories(reader, orders, AvroCodec())
-    parts = Parts(orders, lambda _: None, reader, commands, {}, histories, letters)
+    parts = Parts(orders, lambda _: None, reader, commands, {}, histories, letters, timelines)
     with TestClient(make_app(parts), raise_server_exceptions=False) as client:
-        yield Api(client, orders_pool, owners, workers, copies, commands, letters)
+        yield Api(client, orders_pool, owners, workers, copies, commands, letters, timelines)

@@ -29,6 +29,18 @@ def test_one_saga_is_shown_by_its_owner(api: Any) -> None:
     assert api.client.get("/sagas/o2").status_code == 404
 
 
+def test_a_timeline_is_read_for_the_saga_as_its_owner_shows_it(api: Any) -> None:
+    api.workers.put("w0:1", "sagas", "o1", saga("o1", "2026-01-01"))
+    api.timelines.rows = [{"type": "SAGA_STARTED", "offset": 3}]
+    found = api.client.get("/sagas/o1/timeline")
+    assert (found.status_code, found.json()) == (200, [{"type": "SAGA_STARTED", "offset": 3, "order_id": "o1"}])
+    assert api.client.get("/sagas/o2/timeline").status_code == 404
+    api.timelines.rows = None
+    unanswered = api.client.get("/sagas/o1/timeline")
+    assert (unanswered.status_code, unanswered.json()["type"]) == (503, "kafka-out-of-reach")
+    assert unanswered.headers["Retry-After"]
+
+
 def test_an_act_goes_to_the_sagas_key_with_who_and_why(api: Any) -> None:
     api.workers.put("w0:1", "sagas", "o1", saga("o1", "2026-01-01"))
     body = {"act": "SKIP", "by": "ann", "reason": "paid in cash", "step": "capture"}

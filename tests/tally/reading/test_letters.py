@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from producers.api.kept_letters import LettersUnknown
+from producers.api.asked_of_kafka import KafkaSilent
 from schemas.codec import AvroCodec
 from schemas.letters import Place, SetAside, Standing, dead_letter
 from schemas.records import encode_record
@@ -44,5 +44,5 @@ def test_the_last_record_of_a_key_counts_and_one_without_value_takes_it_away(kaf
 
 def test_kafka_that_does_not_answer_is_said() -> None:
     (port,) = free_ports(1)
-    with pytest.raises(LettersUnknown, match="does not answer"):
+    with pytest.raises(KafkaSilent, match="does not answer"):
         KafkaLetters(f"127.0.0.1:{port}").read()

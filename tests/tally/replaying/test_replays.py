@@ -16,9 +16,9 @@ from replay_source import BODIES, CODEC, NOON_MS, ORDERS, PARTITIONS, Source, ev
 
 from schemas.partitioning import partition_of
 from schemas.topics import EVENT_TOPICS, REPLAYS
-from tally.cli.records import to_row
 from tally.reading.groups import names
 from tally.reading.reader import committed
+from tally.reading.rows import to_row
 from tally.replaying.topics import ID_HEADER, ORIGIN_HEADER
 
 ALL = ORDERS * len(BODIES)

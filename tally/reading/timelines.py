@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from producers.api.asked_of_kafka import KafkaSilent
 from schemas.codec import AvroCodec
 from schemas.envelope import from_rfc3339
 from schemas.topics import (
@@ -19,10 +20,10 @@ from schemas.topics import (
     SAGAS_EVENTS,
     SAGAS_REPLIES,
 )
-from tally.cli.consume import Wanted, records
-from tally.cli.records import to_row
 from tally.reading.places import Kind, Place, Span
-from tally.reading.reader import Reader, Record
+from tally.reading.reader import Reader, Record, UnknownTopic, Unreachable
+from tally.reading.rows import to_row
+from tally.reading.wanted import Wanted, records
 
 COLUMNS = ("timestamp", "topic", "partition", "offset", "type", "attempt", "data")
 _BY_ORDER = (
@@ -41,10 +42,24 @@ _BEFORE_MS = 60_000
 Row = dict[str, Any]
 
 
+class KafkaTimelines:
+    """Timelines for the API, each time anew: the topics have everything, and few people ask."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+
+    def read(self, saga: Row) -> list[Row]:
+        """See `producers.api.asked_of_kafka.Timelines`."""
+        try:
+            with Reader(self._bootstrap) as reader:
+                return timeline(reader, saga)
+        except (Unreachable, UnknownTopic) as error:
+            raise KafkaSilent(str(error)) from None
+
+
 def timeline(reader: Reader, saga: Row) -> list[Row]:
     """The messages of a saga (as its owner shows it), in the order of their times. `attempt` counts a command's sendings."""
-    started_at = from_rfc3339(saga["started_at"])
-    since = Span(Place(Kind.MOMENT, round(started_at.timestamp() * 1_000) - _BEFORE_MS))
+    since = Span(_before(saga["started_at"]))
     codec, order_id = AvroCodec(), saga["order_id"]
     rows = [to_row(record, codec) for record in records(reader, Wanted(_BY_ORDER, since, order_id), True)]
     skus = {
@@ -54,6 +69,13 @@ def timeline(reader: Reader, saga: Row) -> list[Row]:
     # Within one moment causes stand before what they cause: topics in the order in which an affair goes through them.
     rows.sort(key=lambda row: (row["timestamp"], row["topic"] not in (ORDERS_EVENTS, SAGAS_EVENTS), row["offset"]))
     return list(_counted(rows))
+
+
+def _before(started_at: str | None) -> Place:
+    """A saga that is known by a message which cannot be applied has not begun."""
+    if started_at is None:
+        return Place(Kind.BEGINNING)
+    return Place(Kind.MOMENT, round(from_rfc3339(started_at).timestamp() * 1_000) - _BEFORE_MS)
 
 
 def _of_stock(reader: Reader, since: Span, skus: set[str], correlation_id: str) -> Iterator[Record]:
