@@ -14,8 +14,8 @@ from two_phase_steps import ABORT_STEPS, COMMIT_STEPS, COMMITTED, Matrix, cases
 STEPS = COMMIT_STEPS + ABORT_STEPS
 SAMPLE = frozenset({"after prepare orders", "before decision", "after decision", "after commit orders"})
 SAMPLE |= {"before abort orders"}
-# The pool of the coordinator's process (`two_phase_coordinator.py`).
-BACKENDS = "select pid from pg_stat_activity where application_name = 'two-phase-payments'"
+# Of a pool of the coordinator's process (`two_phase_coordinator.py`).
+BACKENDS = "select pid from pg_stat_activity where application_name = %s"
 
 
 @pytest.mark.parametrize("step", cases(STEPS, SAMPLE))
@@ -43,21 +43,15 @@ def test_a_coordinator_that_stalls_while_recovery_acts_and_goes_on_splits_nothin
 def test_a_participant_that_stalls_while_recovery_acts_and_goes_on_splits_nothing(
     pair: Pair, matrix: Matrix, step: str
 ) -> None:
-    process, id_ = pair.start(step, signal.SIGSTOP, is_refused=step in ABORT_STEPS)
-    until_stopped(process)
-    with psycopg.connect(pair.payments_url, autocommit=True) as connection:
-        # They wait for the coordinator's next word, so none of them holds anything that the server needs.
-        stalled = [pid for (pid,) in connection.execute(BACKENDS)]
-    try:
-        for pid in stalled:
-            os.kill(pid, signal.SIGSTOP)
-        os.kill(process.pid, signal.SIGCONT)
-        pair.recovery().run_pass()
-    finally:
-        for pid in stalled:
-            os.kill(pid, signal.SIGCONT)
-    goes_on_to_what_stands(pair, process, id_)
-    note(matrix, step, "payments stalled", pair, id_)
+    note(matrix, step, "payments stalled", pair, stall_backends_at(pair, step, "payments", pair.payments_url))
+
+
+@pytest.mark.parametrize("step", cases(STEPS, frozenset({"after prepare orders"})))
+def test_the_decisions_that_stall_while_recovery_acts_and_go_on_split_nothing(
+    pair: Pair, matrix: Matrix, step: str
+) -> None:
+    """And the participant beside them: orders holds both."""
+    note(matrix, step, "orders stalled", pair, stall_backends_at(pair, step, "orders", pair.orders_url))
 
 
 @pytest.mark.parametrize("step", cases(STEPS, frozenset({"before commit payments"})))
@@ -72,6 +66,26 @@ def test_the_server_of_the_decisions_killed_at_any_step_splits_nothing(
 ) -> None:
     id_ = kill_server_at(orders_apart, step)
     note(matrix, step, "orders killed", orders_apart.pair, id_)
+
+
+def stall_backends_at(pair: Pair, step: str, participant: str, url: str) -> str:
+    """The coordinator goes on at the step while the server's processes that serve it there stand still."""
+    process, id_ = pair.start(step, signal.SIGSTOP, is_refused=step in ABORT_STEPS)
+    until_stopped(process)
+    with psycopg.connect(url, autocommit=True) as connection:
+        # They wait for the coordinator's next word, so none of them holds anything that the server needs.
+        stalled = [pid for (pid,) in connection.execute(BACKENDS, (f"two-phase-{participant}",))]
+    assert stalled
+    try:
+        for pid in stalled:
+            os.kill(pid, signal.SIGSTOP)
+        os.kill(process.pid, signal.SIGCONT)
+        pair.recovery().run_pass()
+    finally:
+        for pid in stalled:
+            os.kill(pid, signal.SIGCONT)
+    goes_on_to_what_stands(pair, process, id_)
+    return id_
 
 
 def kill_server_at(apart: Apart, step: str) -> str:
