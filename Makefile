@@ -8,7 +8,7 @@ ARGS   ?=
 export PYTHONDONTWRITEBYTECODE :=
 # Tests wait more than they work, so three parts run at once, each with servers of its own.
 CARRYING  := tests/connectors tests/tally/replaying
-FOLLOWING := tests/producers tests/streams faust_rdkafka/tests
+FOLLOWING := tests/streams faust_rdkafka/tests
 TESTS     := $(BIN)/python -m pytest -m "not slow"
 
 .PHONY: help setup demo test check lint format types bench soak clean lock
