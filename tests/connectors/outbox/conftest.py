@@ -240,9 +240,12 @@ class Outbox:
         )
 
     def until_seated(self, count: int) -> None:
-        """Waits until so many processes of a polling connector hold a seat; before that a signal ends one like any program."""
+        """Waits until so many processes of a polling connector hold a seat; before that a signal ends one like any program.
+
+        One that settles what a killed one left holds that one's seat meanwhile beside its own.
+        """
         held = (
-            "select count(*) from pg_locks where locktype = 'advisory' and granted"
+            "select count(distinct pid) from pg_locks where locktype = 'advisory' and granted"
             f" and classid = (hashtext('{seat_lock(self.name)}')::bigint & 4294967295)::oid"
         )
         until(lambda: self.sql(held)[0][0] == count, f"{count} seats held", standing=self.standing)
