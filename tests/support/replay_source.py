@@ -13,7 +13,7 @@ from typing import Any
 from click.testing import Result
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
-from settled import is_settled
+from settled import wait_until_settled
 from typer.testing import CliRunner
 
 from schemas.codec import AvroCodec
@@ -58,9 +58,7 @@ class Source:
                     producer.produce(self.topic, value, key, headers=headers, timestamp=at_ms + version)
                 producer.flush()
                 producer.abort_transaction() if is_aborted else producer.commit_transaction()
-        admin = AdminClient({"bootstrap.servers": self.kafka})
-        while not is_settled(admin, self.topic):
-            threading.Event().wait(0.01)
+        self._settle(self.topic)
 
     def write_raw(self, value: bytes, partition: int = 0, headers: list[tuple[str, bytes]] | None = None) -> None:
         producer = Producer({"bootstrap.servers": self.kafka})
@@ -79,8 +77,12 @@ class Source:
         return self.made[-1]
 
     def read(self, topic: str) -> list[Record]:
+        self._settle(topic)
         with Reader(self.kafka) as reader:
             return [record for record in reader.read(*whole(reader, (topic,))) if record is not None]
+
+    def _settle(self, topic: str) -> None:
+        wait_until_settled(AdminClient({"bootstrap.servers": self.kafka}), topic)
 
     def acts(self, id_: str) -> list[tuple[str, str]]:
         """What was done to a replay of ours, as the audit trail tells: (act, reason)."""

@@ -6,10 +6,14 @@ whoever reads at once may miss what was committed just before. A transaction tha
 
 from __future__ import annotations
 
+import threading
+import time
+
 from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 _ANSWER_WITHIN_S = 20
+_SETTLED_WITHIN_S = 120.0
 
 
 def is_settled(admin: AdminClient, *topics: str) -> bool:
@@ -26,6 +30,14 @@ def is_settled(admin: AdminClient, *topics: str) -> bool:
         )
     except KafkaException:
         return False
+
+
+def wait_until_settled(admin: AdminClient, *topics: str) -> None:
+    """For those who write or read topics in the process of the test."""
+    ends_at_s, pause = time.monotonic() + _SETTLED_WITHIN_S, threading.Event()
+    while not is_settled(admin, *topics):
+        assert time.monotonic() < ends_at_s, f"a transaction stays open in {topics}"
+        pause.wait(0.01)
 
 
 def _ends(admin: AdminClient, places: list[TopicPartition], isolation: IsolationLevel) -> list[int]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 
-from producers.store.connections import Pool
+from producers.store.connections import Pool, PoolSize, open_pool
+from tally.local.databases import ServiceDatabase
 
 KEEP = b"insert into commands (id, scope, body_hash, state, answer) values ($1, $2, $3, 'DONE', $4)"
 ID = "6d5f0c4e-3f9b-5d55-9f0e-5d2d0c7a1b11"
@@ -61,12 +63,20 @@ def test_a_server_that_goes_away_is_out_of_reach(orders_pool: Pool) -> None:
         assert connection.execute("select count(*) from commands").fetchone() == (0,)
 
 
-def test_a_connection_has_transactions_after_it_had_none(orders_pool: Pool) -> None:
-    with orders_pool.each_alone() as connection:
+@pytest.fixture
+def only_one(orders_database: ServiceDatabase) -> Iterator[Pool]:
+    """A pool of one connection: another has a second one as soon as the first is late."""
+    pool = open_pool(orders_database.service_url, "orders", PoolSize(1, 1))
+    yield pool
+    pool.close()
+
+
+def test_a_connection_has_transactions_after_it_had_none(only_one: Pool) -> None:
+    with only_one.each_alone() as connection:
         pid = connection.info.backend_pid
-    with pytest.raises(ZeroDivisionError), orders_pool.connection() as connection:
+    with pytest.raises(ZeroDivisionError), only_one.connection() as connection:
         assert connection.info.backend_pid == pid
         connection.execute("insert into commands (id, scope, body_hash, state) values (%s, '', '', 'RUNNING')", (ID,))
         raise ZeroDivisionError
-    with orders_pool.each_alone() as connection:
+    with only_one.each_alone() as connection:
         assert connection.execute("select count(*) from commands").fetchone() == (0,)
