@@ -175,12 +175,12 @@ class Reader:
 
 
 def answered(records: Iterable[Record | None], within_s: float = SILENT_FOR_S) -> Iterator[Record]:
-    """What `Reader.read` gives of a part that is there. Raises Unreachable once nothing has come for so many seconds."""
+    """What `Reader.read` gives of a part that is there. Raises Unreachable once nothing came for so many seconds."""
     heard_at = time.monotonic()
     for record in records:
         if record is not None:
-            heard_at = time.monotonic()
             yield record
+            heard_at = time.monotonic()  # only now: what was done with the record may have taken long
         elif time.monotonic() - heard_at > within_s:
             raise Unreachable(f"Kafka has not answered for {within_s:.0f} s")
 
