@@ -78,7 +78,6 @@ class Carrier:
         self._rows_known = 0
         self._transaction_rows = 0
         self._rows = self._bytes = self._transactions = 0
-        self._is_full = False
         self._rows_before = 0
         self._reached = 0
         self._oldest_commit_us = 0
@@ -114,7 +113,7 @@ class Carrier:
         """Closes the batch when it is full, old or nothing more comes; else lets the server send more at once."""
         pace, began = self._pace, time.monotonic()
         is_quiet = pace.is_quiet(rows, time.time() - self._committed_at_us / 1_000_000)
-        if not (is_quiet or pace.is_old(began - self._publisher.opened_at) or self._is_full or stop.is_set()):
+        if not (is_quiet or pace.is_old(began - self._publisher.opened_at) or self._is_full() or stop.is_set()):
             time.sleep(self._window.pause_ms / 1000)
             return
         self._commit(self._reached)
@@ -140,6 +139,9 @@ class Carrier:
         self._serve(self.stored)
         self._stream.wait(_IDLE_WAIT_S)
 
+    def _is_full(self) -> bool:
+        return self._rows >= self._window.rows_max or self._bytes >= self._window.bytes_max
+
     def _commit(self, position: int) -> None:
         began, metrics = time.monotonic(), self._metrics
         self._sender.settle()
@@ -161,7 +163,6 @@ class Carrier:
         metrics.batches_total += 1
         metrics.commit_seconds_total += time.monotonic() - began
         self._rows = self._rows_before = self._bytes = self._transactions = 0
-        self._is_full = False
 
     def _drain(self) -> int:
         """Sends every row that has come, up to a full batch; gives their number. The hot path."""
@@ -179,7 +180,7 @@ class Carrier:
                     self._ends_row(len(frame))
             elif kind == COMMIT:
                 self._committed(frame)
-                if self._is_full:
+                if self._is_full():
                     break
             elif kind == BEGIN:
                 self._begun(frame)
@@ -250,7 +251,6 @@ class Carrier:
         self._in_transaction, self._reached = False, end
         if self._transaction_rows:
             self._transactions += 1
-        self._is_full = self._rows >= self._window.rows_max or self._bytes >= self._window.bytes_max
 
     def _beside(self, frame: bytes) -> None:
         """Keepalives: where the server is, and whether it wants to hear from us."""

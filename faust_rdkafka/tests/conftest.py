@@ -29,7 +29,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, NewTopic
 from fold_workers import Workers
 from properties import judge_by_what_is_found
-from settled import is_settled
+from settled import is_settled, wait_until_settled
 from soak_table import SoakTable
 
 from tally.local.kafka import Kafka
@@ -90,10 +90,9 @@ class Broker:
 
     def read(self, topic: str, isolation: str = "read_committed") -> list[Message]:
         """All that a reader sees from the beginning to the present end."""
+        if isolation == "read_committed":
+            wait_until_settled(self._admin, topic)
         deadline = time.monotonic() + READ_WITHIN_S
-        while isolation == "read_committed" and not self.is_settled(topic):
-            assert time.monotonic() < deadline, f"a transaction stays open in {topic}"
-            time.sleep(0.01)
         reader = Consumer(
             {
                 "bootstrap.servers": self.bootstrap,

@@ -15,7 +15,10 @@ class Letters(Protocol):
     """Reads the dead letters that are there."""
 
     def read(self) -> list[Row]:
-        """All of them, as `kept_letters.letter_row` shows them; blocks on Kafka. Raises KafkaSilent."""
+        """All of them: `{id, state, recorded_at, topic, partition, offset, key, reason, error, lane, attempts, …}`.
+
+        Without value, headers and stack, which not everybody is to see. Blocks on Kafka. Raises KafkaSilent.
+        """
 
 
 class Timelines(Protocol):

@@ -143,28 +143,16 @@ class Recovery:
         return undecided + missing
 
     def _undecided_of(self, participant: str) -> list[str]:
-        undecided: list[str] = []
-        looked_at = 0
-        while True:
-            marked = self._participants[participant].newest_marked(looked_at)
-            lacking = sorted(self._decisions.without(marked))
-            if not lacking:
-                return undecided
-            undecided += lacking
-            looked_at += len(marked)
+        return _lacking(self._participants[participant].newest_marked, self._decisions.without)
 
     def _missing_at(self, participant: str) -> list[str]:
         there = self._participants[participant]
         still_prepared = {prepared.identifier.transaction for prepared in there.prepared()}
-        missing: list[str] = []
-        looked_at = 0
-        while True:
-            committed = {decision.transaction for decision in self._decisions.committed(participant, looked_at)}
-            lacking = sorted(committed - still_prepared - there.marked(committed))
-            if not lacking:
-                return missing
-            missing += lacking
-            looked_at += len(committed)
+
+        def committed(skip: int) -> set[str]:
+            return {decision.transaction for decision in self._decisions.committed(participant, skip)}
+
+        return _lacking(committed, lambda looked_at: looked_at - still_prepared - there.marked(looked_at))
 
     def _undecided(self, name: str, within_s: float) -> set[str]:
         try:
@@ -227,3 +215,16 @@ class Recovery:
                 log.warning("recovery waits for the decisions", error=type(error).__name__)
             if self._stop.wait(self._bounds.pass_every_s):
                 return
+
+
+def _lacking(look: Callable[[int], set[str]], unknown: Callable[[set[str]], set[str]]) -> list[str]:
+    """What the other side does not know of the transactions that `look` gives behind so many, up to a look known whole."""
+    lacking: list[str] = []
+    skipped = 0
+    while True:
+        found = look(skipped)
+        missing = sorted(unknown(found))
+        if not missing:
+            return lacking
+        lacking += missing
+        skipped += len(found)

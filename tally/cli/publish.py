@@ -13,10 +13,10 @@ import typer
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from schemas.codec import AvroCodec
-from schemas.envelope import Envelope, Message, from_rfc3339, new_id, now, to_rfc3339
+from schemas.envelope import Message, from_rfc3339, new_id, now, to_rfc3339
 from schemas.errors import Unencodable
 from schemas.messages import MESSAGES, PARTS, class_of
-from schemas.records import encode_record
+from schemas.records import encode_record, first_message
 from schemas.topics import TOPICS, Topic
 from tally.cli.failures import NotFound, OutOfReach, VerbGroup, WrongUsage
 from tally.cli.kafka import Bootstrap, address
@@ -71,19 +71,7 @@ def command(topic: Topic, key: str, type_: str, given: Any) -> Message:
         raise WrongUsage(f"{type_} {hint}; {topic.name} takes {', '.join(allowed)}")
     if not key:
         raise WrongUsage("--key is empty")
-    id_ = new_id()
-    envelope = Envelope(
-        id=id_,
-        type=type_,
-        source=SOURCE,
-        aggregatetype=topic.name.removesuffix(".commands"),
-        subject=key,
-        version=None,
-        recorded_at=now(),
-        correlation_id=id_,
-        causation_id=id_,
-    )
-    return Message(envelope, build(cls, given, type_))
+    return first_message(SOURCE, topic.name.removesuffix(".commands"), key, build(cls, given, type_))
 
 
 def build(cls: type, given: Any, name: str) -> Any:

@@ -8,7 +8,6 @@ from typing import Any
 from confluent_kafka import KafkaError, Producer
 
 from producers.api.asked_of_kafka import KafkaSilent
-from producers.api.kept_letters import letter_row
 from schemas.codec import AvroCodec
 from schemas.envelope import body_to_json, to_json
 from schemas.errors import Undecodable
@@ -44,7 +43,7 @@ class KafkaLetters:
         """See `producers.api.asked_of_kafka.Letters`."""
         try:
             with Reader(self._bootstrap) as reader:
-                return [letter_row(id_, value, self._codec) for id_, value in _kept(reader).items()]
+                return [_row_for_all(id_, value, self._codec) for id_, value in _kept(reader).items()]
         except (Unreachable, UnknownTopic) as error:
             raise KafkaSilent(str(error)) from None
 
@@ -105,8 +104,7 @@ def _row(id_: str, value: bytes, codec: AvroCodec) -> Row:
     try:
         letter: DeadLettered = codec.decode(value)
     except Undecodable as error:
-        reason = f"the letter itself cannot be read: {error.reason}"
-        return {"id": id_, **nothing, "recorded_at": "", "attempts": None, "about": None, "reason": reason}
+        return {"id": id_, **nothing, "recorded_at": "", "attempts": None, "about": None, "reason": _unreadable(error)}
     row = body_to_json(letter)
     row["value_hex"] = row.pop("value")
     row |= {"key": _text(letter.key), "headers": {name: _text(content) for name, content in letter.headers.items()}}
@@ -115,6 +113,24 @@ def _row(id_: str, value: bytes, codec: AvroCodec) -> Row:
     # Anybody may write to the topic: a lane that is none of ours has one part.
     row["about"] = None if letter.lane is None else [*letter.lane.split(SEPARATOR), None][1]
     return {"id": id_, **row, "decoded": _decoded(letter, codec)}
+
+
+def _row_for_all(id_: str, value: bytes, codec: AvroCodec) -> Row:
+    """What everybody may see of a letter; `_row` has the record itself."""
+    try:
+        letter: DeadLettered = codec.decode(value)
+    except Undecodable as error:
+        nothing = dict.fromkeys(("topic", "partition", "offset", "key", "error", "lane", "attempts"))
+        return {"id": id_, **nothing, "state": FAILED, "recorded_at": "", "reason": _unreadable(error)}
+    row = body_to_json(letter)
+    row["key"] = _text(letter.key)
+    for name in ("value", "headers", "stack"):
+        del row[name]
+    return {"id": id_, **row, "state": letter.state or FAILED}
+
+
+def _unreadable(error: Undecodable) -> str:
+    return f"the letter itself cannot be read: {error.reason}"
 
 
 def _decoded(letter: DeadLettered, codec: AvroCodec) -> Row | None:

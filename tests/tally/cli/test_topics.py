@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from settled import is_settled
+from settled import wait_until_settled
 
 from schemas.topics import TOPICS
 
@@ -36,8 +36,7 @@ def topic(kafka: str) -> str:
         producer.produce(name, b"aborted", b"k0", 0)
         producer.flush()
         producer.abort_transaction()
-    while not is_settled(admin, name):
-        pass
+    wait_until_settled(admin, name)
     return name
 
 
